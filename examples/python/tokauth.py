@@ -1,0 +1,360 @@
+"""Python binding of libtokauth: machine-to-machine access tokens, asked for once and reused.
+
+    with tokauth.Client(provider="calenso", client_id="...", client_secret_file="/run/secrets/calenso") as client:
+        urllib.request.Request(url, headers=client.headers())
+
+One file, Python 3.8 or newer, no other package. The shared library is taken from load(path), else from the environment
+variable LIBTOKAUTH_PATH, else from beside this file, else from where the system looks for libraries.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from ctypes import CDLL, CFUNCTYPE, POINTER, PyDLL, byref, c_char, c_char_p, c_int32, c_int64, c_size_t, c_uint32
+from ctypes import c_uint64, c_void_p
+
+# The macros of tokauth.h, without their prefix.
+OK = 0
+ERR_INVALID_ARGUMENT = 1
+ERR_CONFIG = 2
+ERR_BUFFER_TOO_SMALL = 3
+ERR_UNSUPPORTED = 4
+ERR_NOT_CACHED = 5
+ERR_NETWORK = 10
+ERR_TIMEOUT = 11
+ERR_TLS = 12
+ERR_DENIED = 20
+ERR_RATE_LIMITED = 21
+ERR_SERVER = 22
+ERR_BAD_RESPONSE = 23
+ERR_QUOTA = 30
+ERR_STORE = 31
+ERR_INTERNAL = 90
+CACHED_ONLY = 1
+FORCE_REFRESH = 2
+COUNT_REQUESTS = 1
+COUNT_REFRESHES_AHEAD = 2
+COUNT_FAILURES = 3
+COUNT_STORE_HITS = 4
+COUNT_WAITS = 5
+
+_LogFn = CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
+_DestroyFn = CFUNCTYPE(None, c_void_p)
+_OUT = POINTER(c_void_p)
+_SIZE = POINTER(c_size_t)
+_INT64 = POINTER(c_int64)
+
+# Every function of tokauth.h: what it returns, what it takes. Without this, ctypes cuts pointers to 32 bits.
+_FUNCTIONS = {
+    "tokauth_version_number": (c_uint32,),
+    "tokauth_version_string": (c_char_p,),
+    "tokauth_status_name": (c_char_p, c_int32),
+    "tokauth_provider_count": (c_size_t,),
+    "tokauth_provider_name": (c_char_p, c_size_t),
+    "tokauth_config_new": (c_void_p,),
+    "tokauth_config_free": (None, c_void_p),
+    "tokauth_config_set": (c_int32, c_void_p, c_char_p, c_char_p, _OUT),
+    "tokauth_config_load_env": (c_int32, c_void_p, c_char_p, _OUT),
+    "tokauth_config_load_json": (c_int32, c_void_p, c_char_p, _OUT),
+    "tokauth_config_set_log": (c_int32, c_void_p, _LogFn, c_void_p, _DestroyFn),
+    "tokauth_client_new": (c_int32, c_void_p, _OUT, _OUT),
+    "tokauth_client_with": (c_int32, c_void_p, c_char_p, c_char_p, _OUT, _OUT),
+    "tokauth_client_clone": (c_void_p, c_void_p),
+    "tokauth_client_free": (None, c_void_p),
+    "tokauth_client_token": (c_int32, c_void_p, c_uint32, _OUT, _OUT),
+    "tokauth_client_copy_authorization": (c_int32, c_void_p, c_uint32, POINTER(c_char), c_size_t, _SIZE, _OUT),
+    "tokauth_client_invalidate": (c_int32, c_void_p, c_void_p, _OUT),
+    "tokauth_client_clear": (c_int32, c_void_p, _OUT),
+    "tokauth_client_counter": (c_uint64, c_void_p, c_uint32),
+    "tokauth_client_generation": (c_uint64, c_void_p),
+    "tokauth_client_budget": (c_int32, c_void_p, _INT64, _INT64, _OUT),
+    "tokauth_token_value": (c_char_p, c_void_p, _SIZE),
+    "tokauth_token_authorization": (c_char_p, c_void_p, _SIZE),
+    "tokauth_token_header_count": (c_size_t, c_void_p),
+    "tokauth_token_header_name": (c_char_p, c_void_p, c_size_t),
+    "tokauth_token_header_value": (c_char_p, c_void_p, c_size_t),
+    "tokauth_token_type": (c_char_p, c_void_p),
+    "tokauth_token_scope": (c_char_p, c_void_p),
+    "tokauth_token_expires_at": (c_int64, c_void_p),
+    "tokauth_token_clone": (c_void_p, c_void_p),
+    "tokauth_token_free": (None, c_void_p),
+    "tokauth_error_status": (c_int32, c_void_p),
+    "tokauth_error_message": (c_char_p, c_void_p),
+    "tokauth_error_provider_code": (c_char_p, c_void_p),
+    "tokauth_error_http_status": (c_int32, c_void_p),
+    "tokauth_error_retry_after_ms": (c_int64, c_void_p),
+    "tokauth_error_free": (None, c_void_p),
+}
+
+_lib: CDLL | None = None
+_generation: Callable[[c_void_p], int]
+
+
+def load(path: str | None = None) -> CDLL:
+    """Loads the library, from `path` if given. Happens by itself at the first use; later calls return the same library.
+
+    Raises ImportError if there is no library, or an older one, and ValueError for a path after the library is loaded.
+    """
+    global _lib, _generation
+    if _lib is not None:
+        if path is not None:
+            raise ValueError("libtokauth is loaded already")
+        return _lib
+    path = path or os.environ.get("LIBTOKAUTH_PATH") or _find()
+    try:
+        lib, with_gil = CDLL(path), PyDLL(path)
+        for name, (result, *arguments) in _FUNCTIONS.items():
+            for handle in (lib, with_gil):
+                function = getattr(handle, name)
+                function.restype, function.argtypes = result, arguments
+    except (OSError, AttributeError) as error:
+        raise ImportError(f"libtokauth cannot be used: {error}", path=path) from error
+    _generation = with_gil.tokauth_client_generation  # never blocks, so giving up the GIL would only cost
+    _lib = lib
+    return lib
+
+
+def _find() -> str:
+    name = {"win32": "tokauth.dll", "darwin": "libtokauth.dylib"}.get(sys.platform, "libtokauth.so")
+    beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), name)
+    if os.path.exists(beside):
+        return beside
+    from ctypes.util import find_library  # slow to import, and seldom needed
+
+    found = find_library("tokauth")
+    if found is None:
+        raise ImportError(f"{name} not found: call tokauth.load(path), set LIBTOKAUTH_PATH, or put it beside {__file__}")
+    return found
+
+
+class TokauthError(Exception):
+    """A failed call: what tokauth_error_*() tell."""
+
+    def __init__(
+        self,
+        status: int,
+        status_name: str,
+        message: str,
+        provider_code: str | None = None,
+        http_status: int = 0,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(status, status_name, message, provider_code, http_status, retry_after)
+        self.status = status  #: one of ERR_*
+        self.status_name = status_name  #: such as "TOKAUTH_ERR_DENIED"
+        self.message = message  #: one line, without secrets
+        self.provider_code = provider_code  #: the provider's own code, such as "invalid_client"
+        self.http_status = http_status  #: 0 if there was no answer
+        self.retry_after = retry_after  #: seconds; 0.0 means now, None unknown
+
+    def __str__(self) -> str:
+        return f"{self.status_name}: {self.message}"
+
+
+class _Handle(c_void_p):
+    """Owns a C object and frees it with the last reference: close() never pulls it from under another thread's call."""
+
+    def __init__(self, noun: str, value: int | None = None) -> None:
+        super().__init__(value)
+        self._free = getattr(load(), f"tokauth_{noun}_free")
+
+    def __del__(self) -> None:
+        if self:
+            self._free(self)
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
+
+
+def _bytes(what: str, value: str | int | None) -> bytes | None:
+    """An option's name or value for C, which would silently cut a text at a NUL."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return b"true" if value else b"false"
+    if not isinstance(value, (str, int)):
+        raise TypeError(f"{what} must be str, int, bool or None, not {type(value).__name__}")
+    text = str(value)
+    if "\0" in text:
+        raise ValueError(f"{what} contains a NUL character")
+    return text.encode()
+
+
+def _call(name: str, *arguments: object) -> None:
+    """Calls a function that ends in `out_error`. Other threads run meanwhile."""
+    lib, error = load(), _Handle("error")
+    status = getattr(lib, name)(*arguments, byref(error))
+    if status != OK:
+        retry_after_ms = lib.tokauth_error_retry_after_ms(error)
+        raise TokauthError(
+            status,
+            lib.tokauth_status_name(status).decode(),
+            lib.tokauth_error_message(error).decode(),
+            _text(lib.tokauth_error_provider_code(error)),
+            lib.tokauth_error_http_status(error),
+            None if retry_after_ms < 0 else retry_after_ms / 1000,
+        )
+
+
+_loggers: dict[int, Callable[[int, str], None]] = {}
+_logger_ids = itertools.count(1)
+
+
+@_LogFn
+def _log(logger: int, level: int, message: bytes) -> None:
+    _loggers[logger](level, message.decode())
+
+
+@_DestroyFn
+def _forget_logger(logger: int) -> None:
+    del _loggers[logger]
+
+
+class Token:
+    """An access token. Immutable; may be shared between threads. It stays readable after its client is closed."""
+
+    def __init__(self, handle: c_void_p) -> None:
+        lib = load()
+        names = (lib.tokauth_token_header_name, lib.tokauth_token_header_value)
+        self._handle = handle
+        self.value: str = lib.tokauth_token_value(handle, None).decode()
+        #: The value of the Authorization header; None where the API takes no such header.
+        self.authorization = _text(lib.tokauth_token_authorization(handle, None))
+        #: All headers an API call needs.
+        self.headers: dict[str, str] = dict(
+            tuple(part(handle, index).decode() for part in names)
+            for index in range(lib.tokauth_token_header_count(handle))
+        )
+        self.type: str = lib.tokauth_token_type(handle).decode()
+        self.scope = _text(lib.tokauth_token_scope(handle))  #: None if the server did not say
+        self.expires_at: int = lib.tokauth_token_expires_at(handle)  #: Unix seconds, for people to read
+
+    def __repr__(self) -> str:
+        return f"<Token type={self.type!r} scope={self.scope!r} expires_at={self.expires_at}>"
+
+
+class Client:
+    """One credential at one provider, and its token. May be shared between threads; clients with equal options share.
+
+    Keywords are the library's options: str, int or bool; None leaves one out. Names with a dot come from a dict:
+    Client(provider="oauth2", **{"param.tenant": "blue"}). Creating a client touches files but not the network.
+
+    log(level, message) gets each log line, on any thread; level is 1 error, 2 warning, 3 info, 4 debug.
+    """
+
+    def __init__(self, *, log: Callable[[int, str], None] | None = None, **options: str | int | None) -> None:
+        self._open(_Handle("config", load().tokauth_config_new()), log, options)
+
+    @classmethod
+    def from_env(
+        cls, prefix: str | None = None, *, log: Callable[[int, str], None] | None = None, **options: str | int | None
+    ) -> Client:
+        """A client with the options of the environment, `prefix` ("TOKAUTH_") + upper case; keywords go before."""
+        config = _Handle("config", load().tokauth_config_new())
+        _call("tokauth_config_load_env", config, _bytes("prefix", prefix))
+        client = cls.__new__(cls)
+        client._open(config, log, options)
+        return client
+
+    def _open(
+        self, config: _Handle, log: Callable[[int, str], None] | None, options: dict[str, str | int | None]
+    ) -> None:
+        for name, value in options.items():
+            _call("tokauth_config_set", config, _bytes("a name", name), _bytes(name, value))
+        if log is not None:
+            logger = next(_logger_ids)
+            _loggers[logger] = log
+            load().tokauth_config_set_log(config, _log, logger, _forget_logger)
+        handle = _Handle("client")
+        _call("tokauth_client_new", config, byref(handle))
+        self._adopt(handle)
+
+    def _adopt(self, handle: _Handle) -> None:
+        self._handle: _Handle | None = handle
+        self._kept: tuple[int, Token | None] = (0, None)  # the token last seen, and its generation
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the client up; calls in other threads finish. Later ones fail with ERR_INVALID_ARGUMENT."""
+        self._handle, self._kept = None, (0, None)
+
+    def token(self, cached_only: bool = False, force_refresh: bool = False) -> Token:
+        """A usable token: the kept one, or a new one. Blocks for at most the option timeout_ms.
+
+        cached_only never sends or waits (ERR_NOT_CACHED); force_refresh is for a person who presses a button.
+        """
+        generation = _generation(self._handle)
+        kept, token = self._kept
+        if generation and generation == kept and token is not None and not force_refresh:
+            return token
+        handle = _Handle("token")
+        flags = CACHED_ONLY * cached_only | FORCE_REFRESH * force_refresh
+        _call("tokauth_client_token", self._handle, flags, byref(handle))
+        token = Token(handle)
+        if generation == _generation(self._handle):  # or the token may belong to an older generation
+            self._kept = (generation, token)
+        return token
+
+    def authorization(self) -> str:
+        """The value of the Authorization header. Cheap: the same str again while the token is good. Blocks as token()."""
+        generation, token = self._kept
+        if token is None or not generation or generation != _generation(self._handle):
+            token = self.token()
+        if token.authorization is None:
+            message = "this provider's API takes no Authorization header; use headers()"
+            raise TokauthError(ERR_UNSUPPORTED, "TOKAUTH_ERR_UNSUPPORTED", message)
+        return token.authorization
+
+    def headers(self) -> dict[str, str]:
+        """All headers an API call needs, in a dict of the caller's own. Blocks as token()."""
+        return dict(self.token().headers)
+
+    def with_options(self, **options: str | int | None) -> Client:
+        """A sibling with other options, for example another scope; None removes one. It shares credential and log."""
+        handle = _Handle("client", load().tokauth_client_clone(self._handle))
+        for name, value in options.items():
+            changed = _Handle("client")
+            _call("tokauth_client_with", handle, _bytes("a name", name), _bytes(name, value), byref(changed))
+            handle = changed
+        sibling = type(self).__new__(type(self))
+        sibling._adopt(handle)
+        return sibling
+
+    def invalidate(self, token: Token) -> None:
+        """Tells that an API rejected `token`. Drops it if it is still the latest and tokens are not rejected in a row."""
+        _call("tokauth_client_invalidate", self._handle, token._handle)
+
+    def clear(self) -> None:
+        """Forgets the token and what failed before."""
+        _call("tokauth_client_clear", self._handle)
+
+    def counter(self, which: str | int) -> int:
+        """How often it happened: COUNT_REQUESTS or "requests", and so on. Unknown numbers read 0."""
+        number = globals()[f"COUNT_{which.upper()}"] if isinstance(which, str) else which
+        return load().tokauth_client_counter(self._handle, number)
+
+    def budget(self) -> tuple[int | None, int | None]:
+        """(requests left, or None without a budget; Unix seconds of the next one, or None if it may be sent now)."""
+        remaining, next_at = c_int64(), c_int64()
+        _call("tokauth_client_budget", self._handle, byref(remaining), byref(next_at))
+        return (None if remaining.value < 0 else remaining.value, next_at.value or None)
+
+
+def providers() -> list[str]:
+    """The names of the built-in providers."""
+    lib = load()
+    return [lib.tokauth_provider_name(index).decode() for index in range(lib.tokauth_provider_count())]
+
+
+def version() -> str:
+    """The version of the library, such as "0.1.0"."""
+    return load().tokauth_version_string().decode()

@@ -1,0 +1,403 @@
+//! The process-wide registry of slots, and the slot: one token, one request at a time, shared by all who ask.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use once_cell::sync::OnceCell;
+
+use crate::clock::{Clock, Deadline, Event};
+use crate::error::{Error, ErrorKind, Step};
+use crate::expiry::{Lifetime, REFRESH_PAUSE, Wishes};
+use crate::settings::Key;
+use crate::token::Token;
+
+/// So many slots without a client are kept while their tokens live: a client made per call still sends one request.
+const LINGERING_MAX: usize = 64;
+/// Who refreshes ahead holds a valid token already, and waits no longer than this for the new one.
+const AHEAD_MAX: Duration = Duration::from_secs(5);
+
+/// The slots of one process. Two clients with equal keys share a slot, whoever made them.
+pub struct Registry {
+    slots: Mutex<Slots>,
+    /// Tells credentials apart without holding them; means nothing outside this process.
+    pub(crate) fingerprint_key: [u8; 32],
+}
+
+#[derive(Default)]
+struct Slots {
+    by_key: HashMap<Key, Entry>,
+    /// Keys of slots without a client, oldest first.
+    lingering: VecDeque<Key>,
+}
+
+struct Entry {
+    slot: Arc<Slot>,
+    clients: usize,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("slots", &self.lock().by_key.len()).finish_non_exhaustive()
+    }
+}
+
+impl Registry {
+    /// An empty registry, for tests; programs share [`of_process`](Registry::of_process).
+    pub fn new(fingerprint_key: [u8; 32]) -> Arc<Registry> {
+        Arc::new(Registry { slots: Mutex::default(), fingerprint_key })
+    }
+
+    /// The one of this process; the only global thing in this library.
+    pub(crate) fn of_process(random: impl FnOnce(&mut [u8]) -> Result<(), Error>) -> Result<Arc<Registry>, Error> {
+        static OF_PROCESS: OnceCell<Arc<Registry>> = OnceCell::new();
+        let registry = OF_PROCESS.get_or_try_init(|| {
+            let mut key = [0; 32];
+            random(&mut key)?;
+            Ok(Registry::new(key))
+        })?;
+        Ok(registry.clone())
+    }
+
+    /// How many slots there are, those that linger included.
+    pub fn len(&self) -> usize {
+        self.lock().by_key.len()
+    }
+
+    /// Whether there is no slot.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn join(self: &Arc<Registry>, key: Key, clock: &Arc<dyn Clock>) -> Membership {
+        let mut slots = self.lock();
+        let entry = slots.by_key.entry(key.clone()).or_insert_with(|| Entry { slot: Arc::default(), clients: 0 });
+        entry.clients += 1;
+        let slot = entry.slot.clone();
+        slots.lingering.retain(|lingering| *lingering != key);
+        Membership { slot, key, registry: self.clone(), clock: clock.clone() }
+    }
+
+    /// Every critical section leaves the maps consistent at each step, so a poisoned lock is as good as a sound one.
+    fn lock(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A client's claim to its slot.
+pub(crate) struct Membership {
+    pub(crate) slot: Arc<Slot>,
+    pub(crate) key: Key,
+    registry: Arc<Registry>,
+    clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Membership").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let now = self.clock.since_boot();
+        let mut slots = self.registry.lock();
+        let Some(entry) = slots.by_key.get_mut(&self.key) else { return };
+        entry.clients -= 1;
+        if entry.clients > 0 {
+            return;
+        }
+        slots.lingering.push_back(self.key.clone());
+        let Slots { by_key, lingering } = &mut *slots;
+        let excess = lingering.len().saturating_sub(LINGERING_MAX);
+        let mut index = 0;
+        lingering.retain(|key| {
+            index += 1;
+            let stays = index > excess && by_key.get(key).is_some_and(|entry| entry.slot.is_alive(now));
+            if !stays {
+                by_key.remove(key);
+            }
+            stays
+        });
+    }
+}
+
+/// What a slot counts, since it began; slow path only.
+#[derive(Debug, Default)]
+pub(crate) struct Counters([AtomicU64; 5]);
+
+/// A counter of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Counter {
+    /// Token requests whose body left.
+    Requests,
+    /// Refreshes begun while the old token was still valid.
+    RefreshesAhead,
+    /// Requests, or attempts at one, that brought no token.
+    Failures,
+    /// Tokens that came from the store.
+    StoreHits,
+    /// Calls that waited for another caller's request.
+    Waits,
+}
+
+impl Counters {
+    pub(crate) fn add(&self, counter: Counter) {
+        self.0[counter as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self, counter: Counter) -> u64 {
+        self.0[counter as usize].load(Ordering::Relaxed)
+    }
+}
+
+/// A token and its life, fresh from the provider or the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Fetched {
+    pub(crate) token: Token,
+    pub(crate) lifetime: Lifetime,
+}
+
+/// Whether a cached token will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    Any,
+    /// A token asked for after this call began.
+    New,
+}
+
+/// One cache key's token.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    state: Mutex<State>,
+    published: Published,
+    pub(crate) counters: Counters,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    cached: Option<Fetched>,
+    flight: Option<Arc<Flight>>,
+    /// How many flights have begun.
+    flights: u64,
+    /// How many tokens have been cached; the newest one's generation.
+    generation: u64,
+    /// No refresh ahead before this.
+    pause_until: Duration,
+}
+
+/// A request under way, and its outcome for all who wait.
+#[derive(Debug)]
+struct Flight {
+    number: u64,
+    landed: Event,
+    outcome: Mutex<Option<Result<Token, Error>>>,
+}
+
+impl Flight {
+    fn outcome(&self) -> Option<Result<Token, Error>> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Slot {
+    /// A token with the life that `wishes` ask for: the cached one, or another caller's, or by `fetch`, which runs
+    /// without a lock and at most once, whatever the number of callers.
+    pub(crate) fn token(
+        &self,
+        clock: &Arc<dyn Clock>,
+        wishes: Wishes,
+        need: Need,
+        deadline: Deadline,
+        fetch: impl FnOnce(Deadline) -> Result<Fetched, Error>,
+    ) -> Result<Token, Error> {
+        let mut begun_before = None;
+        loop {
+            let mut state = self.lock();
+            let now = clock.since_boot();
+            let begun_before = *begun_before.get_or_insert(state.flights);
+            let valid =
+                state.cached.as_ref().filter(|cached| need == Need::Any && now < cached.lifetime.fresh_until(wishes));
+            let valid = valid.cloned();
+            if let Some(cached) = &valid {
+                if state.flight.is_some() || now < cached.lifetime.refresh_from(wishes).max(state.pause_until) {
+                    return Ok(cached.token.clone());
+                }
+            } else if let Some(flight) = state.flight.clone() {
+                drop(state);
+                self.counters.add(Counter::Waits);
+                clock.wait(&flight.landed, deadline.at);
+                match flight.outcome() {
+                    None => return Err(waited_in_vain()),
+                    Some(outcome) if need == Need::Any || flight.number > begun_before => return outcome,
+                    Some(_) => continue,
+                }
+            }
+            let deadline = match &valid {
+                Some(_) => {
+                    self.counters.add(Counter::RefreshesAhead);
+                    let shorter = Deadline::after(clock, AHEAD_MAX.min(deadline.remaining() / 2));
+                    state.pause_until = shorter.at;
+                    self.published.write(&state);
+                    shorter
+                }
+                None => deadline,
+            };
+            let landing = Landing::take_off(self, &mut state);
+            drop(state);
+            return match (landing.land(fetch(deadline), clock), valid) {
+                // The old token is still good, and still cached.
+                (Err(_), Some(cached)) => Ok(cached.token),
+                (outcome, _) => outcome,
+            };
+        }
+    }
+
+    /// The cached token, if it has the life that `wishes` ask for.
+    pub(crate) fn cached(&self, now: Duration, wishes: Wishes) -> Option<Token> {
+        let state = self.lock();
+        let cached = state.cached.as_ref()?;
+        (now < cached.lifetime.fresh_until(wishes)).then(|| cached.token.clone())
+    }
+
+    /// Puts a token there that nobody had to ask for.
+    pub(crate) fn adopt(&self, fetched: Fetched) {
+        self.lock().put(fetched, &self.published);
+    }
+
+    /// Drops the cached token if it is `rejected` (`None`: whatever it is). Whether it did.
+    pub(crate) fn forget(&self, rejected: Option<&Token>) -> bool {
+        let mut state = self.lock();
+        let hit = state.cached.as_ref().is_some_and(|cached| rejected.is_none_or(|token| cached.token.is_same(token)));
+        if hit {
+            state.cached = None;
+            self.published.write(&state);
+        }
+        hit
+    }
+
+    /// The generation of the cached token if [`token`](Slot::token) would return it at once, else 0. No lock.
+    pub(crate) fn generation(&self, now: Duration, wishes: Wishes) -> u64 {
+        match self.published.read() {
+            Some((generation, lifetime, pause_until))
+                if now < lifetime.fresh_until(wishes) && now < lifetime.refresh_from(wishes).max(pause_until) =>
+            {
+                generation
+            }
+            _ => 0,
+        }
+    }
+
+    fn is_alive(&self, now: Duration) -> bool {
+        let state = self.lock();
+        state.flight.is_some() || state.cached.as_ref().is_some_and(|cached| now < cached.lifetime.ends())
+    }
+
+    /// Every critical section leaves the state consistent at each step, so a poisoned lock is as good as a sound one.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn put(&mut self, fetched: Fetched, published: &Published) {
+        self.cached = Some(fetched);
+        self.generation += 1;
+        self.pause_until = Duration::ZERO;
+        published.write(self);
+    }
+}
+
+fn waited_in_vain() -> Error {
+    let message = "another caller's request took longer than this call may; ask again, or raise timeout_ms";
+    Error::new(ErrorKind::Timeout, Step::Request, message)
+}
+
+/// Ends a flight however the fetch ends: a panic releases the waiters too.
+struct Landing<'a> {
+    slot: &'a Slot,
+    flight: Arc<Flight>,
+    outcome: Option<Result<Token, Error>>,
+}
+
+impl<'a> Landing<'a> {
+    fn take_off(slot: &'a Slot, state: &mut State) -> Landing<'a> {
+        state.flights += 1;
+        let flight = Arc::new(Flight { number: state.flights, landed: Event::default(), outcome: Mutex::new(None) });
+        state.flight = Some(flight.clone());
+        Landing { slot, flight, outcome: None }
+    }
+
+    fn land(mut self, outcome: Result<Fetched, Error>, clock: &Arc<dyn Clock>) -> Result<Token, Error> {
+        let outcome = match outcome {
+            Ok(fetched) => {
+                let token = fetched.token.clone();
+                self.slot.lock().put(fetched, &self.slot.published);
+                Ok(token)
+            }
+            Err(error) => {
+                self.slot.counters.add(Counter::Failures);
+                let mut state = self.slot.lock();
+                state.pause_until = clock.since_boot().saturating_add(REFRESH_PAUSE);
+                self.slot.published.write(&state);
+                Err(error)
+            }
+        };
+        self.outcome = Some(outcome.clone());
+        outcome
+    }
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        let outcome = self.outcome.take().unwrap_or_else(|| Err(Error::bug(Step::Request, "the request panicked")));
+        *self.flight.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        self.slot.lock().flight = None;
+        self.flight.landed.set();
+    }
+}
+
+/// What a reader without the lock needs: written under it, between two values of the generation that never come again.
+#[derive(Debug, Default)]
+struct Published {
+    /// 0: nothing cached, or being written.
+    generation: AtomicU64,
+    /// Nanoseconds since boot: sent, received, life, pause; and the jitter.
+    words: [AtomicU64; 5],
+}
+
+impl Published {
+    fn write(&self, state: &State) {
+        self.generation.store(0, Ordering::SeqCst);
+        let Some(cached) = &state.cached else { return };
+        let Lifetime { sent, received, life, jitter } = cached.lifetime;
+        let words = [nanos(sent), nanos(received), nanos(life), nanos(state.pause_until), u64::from(jitter)];
+        for (place, word) in self.words.iter().zip(words) {
+            place.store(word, Ordering::SeqCst);
+        }
+        self.generation.store(state.generation, Ordering::SeqCst);
+    }
+
+    fn read(&self) -> Option<(u64, Lifetime, Duration)> {
+        let generation = self.generation.load(Ordering::SeqCst);
+        let [sent, received, life, pause, jitter] = std::array::from_fn(|i| self.words[i].load(Ordering::SeqCst));
+        if generation == 0 || self.generation.load(Ordering::SeqCst) != generation {
+            return None;
+        }
+        let lifetime = Lifetime {
+            sent: Duration::from_nanos(sent),
+            received: Duration::from_nanos(received),
+            life: Duration::from_nanos(life),
+            jitter: jitter as u8,
+        };
+        Some((generation, lifetime, Duration::from_nanos(pause)))
+    }
+}
+
+/// 584 years fit.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

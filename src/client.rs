@@ -1,0 +1,238 @@
+//! One credential at one provider: the public face.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::cache::{Counter, Membership, Need, Registry};
+use crate::clock::{Clock, Deadline, SystemClock};
+use crate::config::{Builder, LogLevel};
+use crate::error::{Error, ErrorKind, Step};
+use crate::exchange::Exchange;
+use crate::settings::{Key, Settings};
+use crate::store::{Memory, Store};
+use crate::token::Token;
+use crate::transport::{Http, Transport};
+
+/// What a client reaches the world through. Tests bring their own.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Seams {
+    /// Both kinds of time.
+    pub clock: Arc<dyn Clock>,
+    /// Where tokens are kept beyond the slot.
+    pub store: Arc<dyn Store>,
+    /// How requests are sent; `None`: over HTTP, as the options say.
+    pub transport: Option<Arc<dyn Transport>>,
+    /// Where slots are shared.
+    pub registry: Arc<Registry>,
+    /// The system's random numbers.
+    pub random: fn(&mut [u8]) -> Result<(), Error>,
+}
+
+impl Seams {
+    /// Those of a program.
+    ///
+    /// # Errors
+    /// The system gives no random numbers.
+    pub fn system() -> Result<Seams, Error> {
+        Ok(Seams {
+            clock: Arc::new(SystemClock),
+            store: Arc::new(Memory),
+            transport: None,
+            registry: Registry::of_process(system_random)?,
+            random: system_random,
+        })
+    }
+}
+
+impl fmt::Debug for Seams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seams").finish_non_exhaustive()
+    }
+}
+
+fn system_random(bytes: &mut [u8]) -> Result<(), Error> {
+    getrandom::getrandom(bytes).map_err(|e| {
+        let message = format!("the system gives no random numbers: {e}; is getrandom allowed here?");
+        Error::new(ErrorKind::Unsupported, Step::Request, message)
+    })
+}
+
+impl Builder {
+    /// Judges all options together and makes a client. Reads files, does not touch the network.
+    ///
+    /// # Errors
+    /// `Config` or `Unsupported`, naming the option and what to do.
+    pub fn build(&self) -> Result<Client, Error> {
+        Client::join(self.clone(), Seams::system()?, None)
+    }
+
+    /// The same over seams of a test's own.
+    ///
+    /// # Errors
+    /// As [`build`](Builder::build).
+    #[doc(hidden)]
+    pub fn build_over(&self, seams: Seams) -> Result<Client, Error> {
+        Client::join(self.clone(), seams, None)
+    }
+}
+
+/// One credential at one provider, with one scope and audience. Cheap to clone; may be used from any number of threads.
+///
+/// Clients of one process with equal options share one token, whoever made them.
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    builder: Builder,
+    settings: Settings,
+    seams: Seams,
+    transport: Arc<dyn Transport>,
+    membership: Membership,
+    /// Whether the host has been told that its `min_valid_s` is more than half of a token's life.
+    told_cap: AtomicBool,
+}
+
+impl Client {
+    /// An empty configuration.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    fn join(builder: Builder, seams: Seams, sibling: Option<&Inner>) -> Result<Client, Error> {
+        let settings = builder.settings()?;
+        let transport = match (&seams.transport, sibling) {
+            (Some(transport), _) => transport.clone(),
+            (None, Some(sibling)) if sibling.settings.connects_like(&settings) => sibling.transport.clone(),
+            (None, _) => {
+                Arc::new(Http::new(settings.ca_file.as_deref(), settings.proxy.as_ref(), &settings.user_agent)?)
+            }
+        };
+        let key = Key::new(&settings, &seams.registry.fingerprint_key);
+        let membership = seams.registry.join(key, &seams.clock);
+        Ok(Client(Arc::new(Inner {
+            builder,
+            settings,
+            seams,
+            transport,
+            membership,
+            told_cap: AtomicBool::new(false),
+        })))
+    }
+
+    /// A sibling with one option changed (`None`: removed): it shares credential, connections and store. With another
+    /// scope or audience it has a token of its own; with another `timeout_ms`, `min_valid_s` or `refresh_ahead` it
+    /// shares the token too.
+    ///
+    /// # Errors
+    /// `Config` for `provider`, `provider_file` and the credential's options; else as [`Builder::build`].
+    pub fn with(&self, name: &str, value: Option<&str>) -> Result<Client, Error> {
+        let inner = &*self.0;
+        Client::join(inner.builder.sibling(name, value)?, inner.seams.clone(), Some(inner))
+    }
+
+    /// A usable token: the cached one, or by asking the provider. Blocks for at most `timeout_ms`; callers that come
+    /// together share one request and its outcome.
+    ///
+    /// # Errors
+    /// Every kind but `NotCached`.
+    pub fn token(&self) -> Result<Token, Error> {
+        self.ask(Need::Any)
+    }
+
+    /// A usable token that is there already; never sends, never waits.
+    ///
+    /// # Errors
+    /// `NotCached`.
+    pub fn cached(&self) -> Result<Token, Error> {
+        let Inner { settings, seams, membership, .. } = &*self.0;
+        let cached = || membership.slot.cached(seams.clock.since_boot(), settings.wishes);
+        cached()
+            .or_else(|| {
+                membership.slot.adopt(self.exchange().stored()?);
+                cached()
+            })
+            .ok_or_else(|| {
+                let message = format!("no token of {} is cached; ask without cached-only", settings.provider.name);
+                Error::new(ErrorKind::NotCached, Step::Token, message)
+            })
+    }
+
+    /// A token asked for after this call began, whatever is cached: for a person who presses a button.
+    ///
+    /// # Errors
+    /// As [`token`](Client::token). The cached token stays in service.
+    pub fn refresh(&self) -> Result<Token, Error> {
+        self.ask(Need::New)
+    }
+
+    fn ask(&self, need: Need) -> Result<Token, Error> {
+        let Inner { settings, seams, membership, .. } = &*self.0;
+        let deadline = Deadline::after(&seams.clock, settings.timeout);
+        membership.slot.token(&seams.clock, settings.wishes, need, deadline, |deadline| {
+            let exchange = self.exchange();
+            let fetched = match need {
+                Need::Any => exchange.fetch(deadline),
+                Need::New => exchange.request(deadline),
+            }?;
+            let half = fetched.lifetime.life / 2;
+            if settings.wishes.min_valid.is_some_and(|wanted| wanted > half)
+                && !self.0.told_cap.swap(true, Ordering::Relaxed)
+            {
+                settings.log.line(LogLevel::Warning, || {
+                    format!("min_valid_s is capped at half the token's life: {} s", half.as_secs())
+                });
+            }
+            Ok(fetched)
+        })
+    }
+
+    fn exchange(&self) -> Exchange<'_> {
+        let Inner { settings, seams, transport, membership, .. } = &*self.0;
+        Exchange {
+            settings,
+            key: &membership.key,
+            clock: &*seams.clock,
+            store: &*seams.store,
+            transport: &**transport,
+            random: &seams.random,
+            counters: &membership.slot.counters,
+        }
+    }
+
+    /// Tells that the API refused `rejected`: it is dropped if it is still the cached one, else nothing happens.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn invalidate(&self, rejected: &Token) -> Result<(), Error> {
+        let Inner { seams, membership, .. } = &*self.0;
+        match membership.slot.forget(Some(rejected)) {
+            true => seams.store.forget(&membership.key, Some(rejected)),
+            false => Ok(()),
+        }
+    }
+
+    /// Forgets the token, here and in the store.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn clear(&self) -> Result<(), Error> {
+        let Inner { seams, membership, .. } = &*self.0;
+        membership.slot.forget(None);
+        seams.store.forget(&membership.key, None)
+    }
+
+    /// What the slot counted since it began.
+    pub fn counter(&self, counter: Counter) -> u64 {
+        self.0.membership.slot.counters.get(counter)
+    }
+
+    /// 0: call [`token`](Client::token) (none cached, or this caller is to renew it). Else: that call would return, at
+    /// once, the same token as when this value was last seen. Never blocks, locks, allocates or calls the system.
+    pub fn generation(&self) -> u64 {
+        let Inner { settings, seams, membership, .. } = &*self.0;
+        membership.slot.generation(seams.clock.since_boot(), settings.wishes)
+    }
+}

@@ -1,0 +1,289 @@
+//! The option table and the ways to fill it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+
+use crate::error::Error;
+use crate::secret::Secret;
+use crate::settings::Settings;
+
+/// An option: its name in C, JSON and Python; in the environment in upper case behind a prefix; a method of
+/// [`Builder`] in Rust.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OptionInfo {
+    /// Its name.
+    pub name: &'static str,
+    /// What applies when it is not set.
+    pub default: &'static str,
+    /// What it does.
+    pub about: &'static str,
+}
+
+macro_rules! options {
+    ($($name:ident, $default:literal, $about:literal;)*) => {
+        /// Every option that is not a provider's own. `param.NAME` and `header.NAME` stand for any number of names.
+        pub const OPTIONS: &[OptionInfo] = &[
+            $(OptionInfo { name: stringify!($name), default: $default, about: $about },)*
+            OptionInfo { name: "param.NAME", default: "none", about: "one more field of the body, a text" },
+            OptionInfo { name: "header.NAME", default: "none", about: "one more header of the token request" },
+        ];
+
+        impl Builder {
+            $(#[doc = concat!("Sets `", stringify!($name), "`: ", $about, ". Default: ", $default, ".")]
+            #[must_use]
+            pub fn $name(self, value: impl Into<String>) -> Builder {
+                self.set(stringify!($name), value)
+            })*
+        }
+    };
+}
+
+options! {
+    provider, "none", "the name of a built-in provider";
+    provider_file, "none", "a provider description of your own, a JSON file";
+    client_id, "none", "who asks";
+    client_secret, "none", "the secret that proves it";
+    client_secret_file, "none", "a file that holds the secret; read again before each request";
+    token_url, "the provider's", "the token endpoint: https, or http on loopback";
+    auth, "the provider's", "how id and secret are shown: post, basic (percent-encoded) or basic_raw";
+    scope, "the provider's", "what to ask for, separated by blanks";
+    audience, "the provider's", "the API the token is for";
+    resource, "the provider's", "the resource the token is for (RFC 8707)";
+    store, "memory", "where tokens are kept: memory";
+    store_key_file, "none", "the key that seals a shared store; not offered yet";
+    quota, "none", "the token budget: none";
+    timeout_ms, "10000", "the whole call, waiting for others included, in milliseconds";
+    min_valid_s, "10, at most a tenth of the life", "a token with less life left is renewed first, in seconds; at most half the life";
+    refresh_ahead, "auto", "who renews early: auto (the last tenth of the life), off, or seconds before the end";
+    default_ttl_s, "the provider's or 300", "the life of a token that nothing is said about, in seconds";
+    max_ttl_s, "2678400", "no token is trusted for longer, in seconds";
+    ca_file, "bundled roots", "a PEM file of root certificates to trust instead";
+    proxy, "none", "an HTTP proxy: http://host:port";
+    user_agent, "libtokauth/VERSION", "how the library names itself";
+}
+
+/// What a sibling client cannot change.
+pub(crate) const FIXED: [&str; 5] = ["provider", "provider_file", "client_id", "client_secret", "client_secret_file"];
+/// The severity of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum LogLevel {
+    /// A caller got no token.
+    Error,
+    /// Something is wrong, and tokens are served all the same.
+    Warning,
+    /// A request was sent.
+    Info,
+    /// Details for the curious.
+    Debug,
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Log(..)" } else { "Log(none)" })
+    }
+}
+
+/// The host's log. Called on the thread that asks for a token, with no lock held; lines hold no secret and no token.
+#[derive(Clone)]
+pub(crate) struct Log(Option<Arc<dyn Fn(LogLevel, &str) + Send + Sync>>);
+
+impl Log {
+    pub(crate) fn line(&self, level: LogLevel, line: impl FnOnce() -> String) {
+        if let Some(log) = &self.0 {
+            log(level, &line());
+        }
+    }
+}
+
+/// Texts under names, in any order; names and values are judged together, by [`build`](Builder::build).
+///
+/// Every option of [`OPTIONS`] has a method; a provider's own inputs go through [`set`](Builder::set).
+#[derive(Clone)]
+pub struct Builder {
+    values: Vec<(String, Secret)>,
+    log: Log,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.values.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder { values: Vec::new(), log: Log(None) }
+    }
+}
+
+impl Builder {
+    /// Sets the option `name`; a later value replaces an earlier one.
+    #[must_use]
+    pub fn set(mut self, name: impl Into<String>, value: impl Into<String>) -> Builder {
+        self.put(name.into(), Some(Secret::new(value.into())));
+        self
+    }
+
+    /// Sets one more field of the body.
+    #[must_use]
+    pub fn param(self, name: &str, value: impl Into<String>) -> Builder {
+        self.set(format!("param.{name}"), value)
+    }
+
+    /// Sets one more header of the token request.
+    #[must_use]
+    pub fn header(self, name: &str, value: impl Into<String>) -> Builder {
+        self.set(format!("header.{name}"), value)
+    }
+
+    /// Removes the option `name`, if it is set.
+    #[must_use]
+    pub fn remove(mut self, name: &str) -> Builder {
+        self.put(name.to_owned(), None);
+        self
+    }
+
+    /// Sends log lines to `log`. It is called on threads that ask for a token, with no lock held.
+    #[must_use]
+    pub fn log(mut self, log: impl Fn(LogLevel, &str) + Send + Sync + 'static) -> Builder {
+        self.log = Log(Some(Arc::new(log)));
+        self
+    }
+
+    /// Sends log lines nowhere.
+    #[must_use]
+    pub fn without_log(mut self) -> Builder {
+        self.log = Log(None);
+        self
+    }
+
+    /// Takes every variable of the environment whose name begins with `prefix` (`None`: `TOKAUTH_`): the rest of the
+    /// name, in lower case, is the option. The only place where the library reads options from the environment.
+    ///
+    /// # Errors
+    /// `Config` if the prefix is empty, a name holds a dot or a value is not UTF-8; then nothing is taken.
+    pub fn load_env(self, prefix: Option<&str>) -> Result<Builder, Error> {
+        self.load_vars(prefix.unwrap_or("TOKAUTH_"), std::env::vars_os())
+    }
+
+    fn load_vars(
+        mut self,
+        prefix: &str,
+        vars: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
+    ) -> Result<Builder, Error> {
+        if prefix.is_empty() {
+            return Err(Error::config(
+                "the prefix is empty: every variable would be an option; give one, or none at all",
+            ));
+        }
+        for (name, value) in vars {
+            let Some(option) = name.to_str().and_then(|name| name.strip_prefix(prefix)) else { continue };
+            let Ok(value) = value.into_string() else {
+                return Err(Error::config(format!(
+                    "the variable {} is not UTF-8",
+                    shown(&format!("{prefix}{option}"))
+                )));
+            };
+            self.put(option.to_lowercase(), Some(Secret::new(value)));
+        }
+        Ok(self)
+    }
+
+    /// Takes every member of one flat JSON object: texts, numbers and booleans as their text; null removes.
+    ///
+    /// # Errors
+    /// `Config` if it is not such an object or a name stands in it twice; then nothing is taken.
+    pub fn load_json(mut self, json: &str) -> Result<Builder, Error> {
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let members = deserializer.deserialize_map(FlatObject).and_then(|members| {
+            deserializer.end()?;
+            Ok(members)
+        });
+        // serde_json's own words may quote the text, and that may be a secret: only the place is told.
+        let members = members.map_err(|e| match e.classify() {
+            serde_json::error::Category::Data if e.to_string().starts_with(FlatObject::FAULT) => {
+                let text = e.to_string();
+                Error::config(text.split(" at line").next().unwrap_or_default())
+            }
+            serde_json::error::Category::Data => Error::config("the JSON is not one flat object"),
+            _ => Error::config(format!("the JSON cannot be read at line {} column {}", e.line(), e.column())),
+        })?;
+        for (name, value) in members {
+            self.put(name, value);
+        }
+        Ok(self)
+    }
+
+    pub(crate) fn put(&mut self, name: String, value: Option<Secret>) {
+        let at = self.values.iter().position(|(known, _)| *known == name);
+        match (at, value) {
+            (Some(at), Some(value)) => self.values[at].1 = value,
+            (Some(at), None) => drop(self.values.remove(at)),
+            (None, Some(value)) => self.values.push((name, value)),
+            (None, None) => {}
+        }
+    }
+
+    /// The same with one option changed, for a sibling client.
+    pub(crate) fn sibling(&self, name: &str, value: Option<&str>) -> Result<Builder, Error> {
+        if FIXED.contains(&name) {
+            return Err(Error::config(format!("a sibling shares {name} with its client; make a new client instead")));
+        }
+        let mut builder = self.clone();
+        builder.put(name.to_owned(), value.map(Secret::from));
+        Ok(builder)
+    }
+
+    /// Judges all options together. Reads files, does not touch the network.
+    pub(crate) fn settings(&self) -> Result<Settings, Error> {
+        Settings::judge(&self.values, self.log.clone())
+    }
+}
+
+/// A name that somebody mistyped, fit for an error message.
+pub(crate) fn shown(name: &str) -> String {
+    let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+    format!("\"{name}\"")
+}
+
+struct FlatObject;
+
+impl FlatObject {
+    /// Opens the messages that are ours and hold no value.
+    const FAULT: &'static str = "the JSON member ";
+}
+
+impl<'de> Visitor<'de> for FlatObject {
+    type Value = Vec<(String, Option<Secret>)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("one flat object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members: Self::Value = Vec::new();
+        while let Some(name) = map.next_key::<String>()? {
+            let fault = |reason| de::Error::custom(format!("{}{} {reason}", FlatObject::FAULT, shown(&name)));
+            if members.iter().any(|(known, _)| *known == name) {
+                return Err(fault("stands there twice; keep one"));
+            }
+            let value = match map.next_value::<serde_json::Value>()? {
+                serde_json::Value::Null => None,
+                serde_json::Value::String(text) => Some(Secret::new(text)),
+                serde_json::Value::Bool(value) => Some(Secret::new(value.to_string())),
+                serde_json::Value::Number(number) => Some(Secret::new(match number.as_f64() {
+                    // 1e4 and 10000.0 are the number 10000.
+                    Some(float) if number.is_f64() => float.to_string(),
+                    _ => number.to_string(),
+                })),
+                _ => return Err(fault("is not a text, number or boolean")),
+            };
+            members.push((name, value));
+        }
+        Ok(members)
+    }
+}

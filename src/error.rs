@@ -1,0 +1,189 @@
+//! What went wrong, for the person who must act.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The family of an [`Error`]: what a program can decide on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// An option is missing, unknown, malformed or contradicts another.
+    Config,
+    /// This build or version does not offer what was asked for.
+    Unsupported,
+    /// Only a cached token was asked for, and there is none.
+    NotCached,
+    /// No answer: name lookup, connection or proxy failed, or the connection broke.
+    Network,
+    /// The call's time ran out.
+    Timeout,
+    /// The server's certificate or the TLS handshake was not acceptable.
+    Tls,
+    /// The provider refused the request; asking again unchanged is pointless.
+    Denied,
+    /// The provider asks to wait; see [`Error::retry_after`].
+    RateLimited,
+    /// The provider failed.
+    Server,
+    /// The reply cannot be understood, or holds no usable token.
+    BadResponse,
+    /// A bug in this library.
+    Internal,
+}
+
+/// Where on the way to a token it happened; opens every message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Config,
+    Resolve,
+    Connect,
+    Tls,
+    Request,
+    Reply,
+    Token,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Step::Config => "config",
+            Step::Resolve => "resolve",
+            Step::Connect => "connect",
+            Step::Tls => "TLS",
+            Step::Request => "request",
+            Step::Reply => "reply",
+            Step::Token => "token",
+        })
+    }
+}
+
+/// An error: one line that names the step, what happened and what to do. It never holds a secret or a token.
+///
+/// Cheap to clone: all callers that waited for one request share its failure.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    step: Step,
+    message: String,
+    provider_code: Option<String>,
+    http_status: Option<u16>,
+    retry_after: Option<Duration>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, step: Step, message: impl Into<String>) -> Error {
+        Error(Arc::new(Inner {
+            kind,
+            step,
+            message: one_line(message.into()),
+            provider_code: None,
+            http_status: None,
+            retry_after: None,
+            source: None,
+        }))
+    }
+
+    pub(crate) fn config(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Config, Step::Config, message)
+    }
+
+    pub(crate) fn unsupported(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Unsupported, Step::Config, message)
+    }
+
+    pub(crate) fn bug(step: Step, what: &str) -> Error {
+        Error::new(ErrorKind::Internal, step, format!("{what}: a bug in libtokauth, please report it"))
+    }
+
+    pub(crate) fn with_reply(mut self, http_status: u16, provider_code: Option<String>) -> Error {
+        let inner = Arc::make_mut(&mut self.0);
+        inner.http_status = Some(http_status);
+        inner.provider_code = provider_code;
+        self
+    }
+
+    pub(crate) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Error {
+        Arc::make_mut(&mut self.0).retry_after = retry_after;
+        self
+    }
+
+    pub(crate) fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+        Arc::make_mut(&mut self.0).source = Some(Arc::new(source));
+        self
+    }
+
+    /// The family this error belongs to.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The provider's own code: `invalid_client`, `401003`. `None` if it gave none.
+    pub fn provider_code(&self) -> Option<&str> {
+        self.0.provider_code.as_deref()
+    }
+
+    /// The HTTP status of the reply; `None` if there was no reply.
+    pub fn http_status(&self) -> Option<u16> {
+        self.0.http_status
+    }
+
+    /// How long to wait before asking again, as the provider said; zero: at once. `None` if unknown.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.step, self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("message", &self.to_string())
+            .field("provider_code", &self.0.provider_code)
+            .field("http_status", &self.0.http_status)
+            .field("retry_after", &self.0.retry_after)
+            .finish()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// Control characters would let a foreign text forge log lines, and NUL would end a C string early.
+fn one_line(mut text: String) -> String {
+    if text.contains(char::is_control) {
+        text = text.replace(char::is_control, " ");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_pointer_wide_and_can_be_shared() {
+        const fn shared<T: Send + Sync + Clone>() {}
+        const { shared::<Error>() };
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn a_message_is_one_line_and_opens_with_the_step() {
+        let error = Error::new(ErrorKind::Network, Step::Connect, "cannot\r\nreach\0it");
+        assert_eq!(error.to_string(), "connect: cannot  reach it");
+    }
+}

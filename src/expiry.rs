@@ -1,0 +1,175 @@
+//! Arithmetic of a token's life: how long it is, until when it is handed out, when to refresh it ahead. Pure.
+
+use std::time::Duration;
+
+/// A token's life when neither the reply, nor a JWT, nor the request, nor the provider's description tells.
+pub(crate) const DEFAULT_TTL: Duration = Duration::from_secs(300);
+/// No token is trusted for longer, whatever the reply says.
+pub(crate) const MAX_TTL: Duration = Duration::from_secs(31 * 24 * 3600);
+/// The least life a token has left when it is handed out, unless it is short-lived.
+const MIN_VALID: Duration = Duration::from_secs(10);
+/// A token is refreshed ahead in the last tenth of its life, but not earlier than this before its end.
+const LEAD_MAX: Duration = Duration::from_secs(300);
+/// A token that arrives without life is handed out for this long, so that no life makes more than one request a second.
+const GRACE: Duration = Duration::from_secs(1);
+/// After a failed refresh ahead the valid token stays in service; the next try comes this much later.
+pub(crate) const REFRESH_PAUSE: Duration = Duration::from_secs(30);
+
+/// When a token was asked for, when it came, and how long it lives; times since boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lifetime {
+    /// Before the request left: the provider cannot have started counting earlier.
+    pub(crate) sent: Duration,
+    pub(crate) received: Duration,
+    pub(crate) life: Duration,
+    /// 0..=255, drawn once per token: spreads a fleet's refreshes.
+    pub(crate) jitter: u8,
+}
+
+/// What a caller wants of a token's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wishes {
+    /// Set by the host; else the default applies.
+    pub(crate) min_valid: Option<Duration>,
+    pub(crate) refresh_ahead: RefreshAhead,
+}
+
+/// The `refresh_ahead` option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RefreshAhead {
+    Auto,
+    Off,
+    Lead(Duration),
+}
+
+impl Lifetime {
+    pub(crate) fn ends(&self) -> Duration {
+        self.sent.saturating_add(self.life)
+    }
+
+    /// Until when the token may be handed out: its end less the margin, but at least for a second after it came.
+    pub(crate) fn fresh_until(&self, wishes: Wishes) -> Duration {
+        let margin = match wishes.min_valid {
+            Some(wanted) => wanted.min(self.life / 2),
+            None => MIN_VALID.min(self.life / 10),
+        };
+        self.ends().saturating_sub(margin).max(self.received.saturating_add(GRACE))
+    }
+
+    /// From when on one caller refreshes while the others keep getting this token. Never if that is not before the
+    /// token's end, or not at least a second after it came.
+    pub(crate) fn refresh_from(&self, wishes: Wishes) -> Duration {
+        let lead = match wishes.refresh_ahead {
+            RefreshAhead::Off => return Duration::MAX,
+            RefreshAhead::Auto => LEAD_MAX.min(self.life / 10),
+            RefreshAhead::Lead(wanted) => wanted.min(self.life / 2),
+        };
+        // Up to half the lead later, so that a fleet spreads and half of the lead stays for another try.
+        let later = (lead / 2).saturating_mul(u32::from(self.jitter)) / 255;
+        let due = self.ends().saturating_sub(lead).saturating_add(later);
+        due.max(self.received.saturating_add(GRACE))
+    }
+}
+
+/// What a reply says about the end of a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// The declared member, as a duration. Negative: already over.
+    pub(crate) duration: Option<i64>,
+    /// The declared member, as seconds since 1970.
+    pub(crate) absolute: Option<i64>,
+    /// The token's own `exp` claim (RFC 7519 section 4.1.4), seconds since 1970.
+    pub(crate) jwt_exp: Option<i64>,
+    /// The life that was asked for, seconds.
+    pub(crate) requested: Option<i64>,
+}
+
+/// The life of a token, from what is told about it, at `now` seconds since 1970. The declared member comes first, then
+/// the token's own claim, then what was asked for, then `default`; a duration and a claim together: the earlier end.
+pub(crate) fn life(told: Told, now: i64, default: Duration, max: Duration) -> Duration {
+    let left = |end: i64| end.saturating_sub(now);
+    let claimed = told.jwt_exp.map(left);
+    let seconds = match (told.duration, told.absolute) {
+        (Some(duration), _) => Some(claimed.map_or(duration, |claimed| claimed.min(duration))),
+        (None, Some(end)) => Some(left(end)),
+        (None, None) => claimed.or(told.requested),
+    };
+    match seconds {
+        Some(seconds) => Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(max),
+        None => default.min(max),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+    const AUTO: Wishes = Wishes { min_valid: None, refresh_ahead: RefreshAhead::Auto };
+
+    fn wants(seconds: u32) -> Wishes {
+        Wishes { min_valid: Some(S * seconds), ..AUTO }
+    }
+
+    fn token_of(life: u32) -> Lifetime {
+        Lifetime { sent: S * 1000, received: S * 1001, life: S * life, jitter: 0 }
+    }
+
+    #[test]
+    fn a_token_is_handed_out_until_its_margin() {
+        for (life, wishes, until) in [
+            (3600, AUTO, 4590),      // ten seconds before the end
+            (60, AUTO, 1054),        // a tenth of a short life
+            (3600, wants(60), 4540), // what the host wants
+            (60, wants(60), 1030),   // but at most half the life
+            (3600, wants(0), 4600),  // nothing to spare
+            (0, AUTO, 1002),         // no life: a second from its arrival
+            (2, wants(100), 1002),   // shorter than that second
+        ] {
+            assert_eq!(token_of(life).fresh_until(wishes), S * until, "life {life}, {wishes:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_refreshed_ahead_in_its_last_tenth_and_at_most_five_minutes_early() {
+        let from = |life, jitter, refresh_ahead| {
+            Lifetime { jitter, ..token_of(life) }.refresh_from(Wishes { min_valid: None, refresh_ahead })
+        };
+        for (life, jitter, refresh_ahead, at) in [
+            (1000, 0, RefreshAhead::Auto, S * 1900),
+            (1000, 255, RefreshAhead::Auto, S * 1950),
+            (7200, 0, RefreshAhead::Auto, S * 7900),
+            (7200, 0, RefreshAhead::Lead(S * 60), S * 8140),
+            (100, 0, RefreshAhead::Lead(S * 60), S * 1050),
+            (7200, 0, RefreshAhead::Off, Duration::MAX),
+            (0, 0, RefreshAhead::Auto, S * 1002),
+        ] {
+            assert_eq!(from(life, jitter, refresh_ahead), at, "life {life}, jitter {jitter}, {refresh_ahead:?}");
+        }
+    }
+
+    #[test]
+    fn the_end_is_taken_from_the_first_source_that_tells() {
+        let now = 1_000_000;
+        let none = Told::default();
+        let table = [
+            ("nothing", none, 300),
+            ("duration", Told { duration: Some(60), ..none }, 60),
+            ("absolute", Told { absolute: Some(now + 70), ..none }, 70),
+            ("claim", Told { jwt_exp: Some(now + 80), ..none }, 80),
+            ("request", Told { requested: Some(90), ..none }, 90),
+            ("claim before request", Told { jwt_exp: Some(now + 80), requested: Some(90), ..none }, 80),
+            ("earlier claim", Told { duration: Some(60), jwt_exp: Some(now + 50), ..none }, 50),
+            ("later claim", Told { duration: Some(60), jwt_exp: Some(now + 90), ..none }, 60),
+            ("zero", Told { duration: Some(0), ..none }, 0),
+            ("negative", Told { duration: Some(-5), ..none }, 0),
+            ("past", Told { absolute: Some(now - 5), ..none }, 0),
+            ("huge", Told { duration: Some(i64::MAX), ..none }, 31 * 86_400),
+            ("far", Told { absolute: Some(i64::MAX), ..none }, 31 * 86_400),
+            ("long ago", Told { absolute: Some(i64::MIN), ..none }, 0),
+        ];
+        for (what, told, seconds) in table {
+            assert_eq!(life(told, now, DEFAULT_TTL, MAX_TTL), S * seconds, "{what}");
+        }
+    }
+}

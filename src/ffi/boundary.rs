@@ -1,0 +1,175 @@
+//! The one door between C and Rust: pointers are checked, panics caught, errors handed over here.
+
+use std::any::Any;
+use std::ffi::{CStr, CString, c_char};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::status::{TOKAUTH_ERR_INTERNAL, TOKAUTH_ERR_INVALID_ARGUMENT, TOKAUTH_OK, of_kind, tokauth_status};
+use super::values::tokauth_error;
+use crate::error::Error;
+
+/// The longest name or value that C may hand in.
+const TEXT_MAX: usize = 64 * 1024;
+
+/// Why a call failed: the core's error, or one that only C can make.
+pub(super) struct Fault {
+    pub(super) status: tokauth_status,
+    pub(super) message: String,
+    pub(super) cause: Option<Error>,
+}
+
+impl Fault {
+    pub(super) fn new(status: tokauth_status, message: impl Into<String>) -> Fault {
+        Fault { status, message: message.into(), cause: None }
+    }
+
+    pub(super) fn argument(message: impl Into<String>) -> Fault {
+        Fault::new(TOKAUTH_ERR_INVALID_ARGUMENT, message)
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        Fault { status: of_kind(error.kind()), message: error.to_string(), cause: Some(error) }
+    }
+}
+
+/// Runs a function's body; its failure or panic becomes a status and, if the host wants it, an error object.
+///
+/// # Safety
+/// `out_error` is NULL or points to a writable slot.
+pub(super) unsafe fn enter(
+    out_error: *mut *mut tokauth_error,
+    body: impl FnOnce() -> Result<(), Fault>,
+) -> tokauth_status {
+    let outcome = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
+        Err(Fault::new(TOKAUTH_ERR_INTERNAL, format!("{}: a bug in libtokauth, please report it", words(&*panic))))
+    });
+    let (status, error) = match outcome {
+        Ok(()) => (TOKAUTH_OK, std::ptr::null_mut()),
+        Err(fault) if out_error.is_null() => (fault.status, std::ptr::null_mut()),
+        Err(fault) => (fault.status, Box::into_raw(Box::new(tokauth_error::from(fault)))),
+    };
+    if !out_error.is_null() {
+        // SAFETY: not NULL, and the caller promised a writable slot.
+        unsafe { out_error.write(error) };
+    }
+    status
+}
+
+/// The same for functions that cannot fail: a panic gives `fallback`.
+pub(super) fn harmless<T>(fallback: T, body: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or(fallback)
+}
+
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("a panic ({})", text.unwrap_or("without words"))
+}
+
+/// Sets an output to what it holds on failure, and lends it.
+///
+/// # Safety
+/// `slot` is NULL or points to a writable `T` that nothing else uses during the call.
+pub(super) unsafe fn out<'a, T>(slot: *mut T, neutral: T, name: &str) -> Result<&'a mut T, Fault> {
+    // SAFETY: as above.
+    match unsafe { out_if_wanted(slot, neutral) } {
+        Some(slot) => Ok(slot),
+        None => Err(null(name)),
+    }
+}
+
+/// The same for an output that the caller may do without.
+///
+/// # Safety
+/// As for [`out`].
+pub(super) unsafe fn out_if_wanted<'a, T>(slot: *mut T, neutral: T) -> Option<&'a mut T> {
+    if slot.is_null() {
+        return None;
+    }
+    // SAFETY: not NULL, and the caller promised a writable slot; it may hold anything yet, so it is not read.
+    unsafe { slot.write(neutral) };
+    // SAFETY: just written, and the caller promised that nothing else uses it.
+    Some(unsafe { &mut *slot })
+}
+
+/// Lends what a handle points to.
+///
+/// # Safety
+/// `handle` is NULL or a live handle of this library.
+pub(super) unsafe fn handle<'a, T>(handle: *const T, name: &str) -> Result<&'a T, Fault> {
+    // SAFETY: NULL or live, as the caller promised.
+    unsafe { handle.as_ref() }.ok_or_else(|| null(name))
+}
+
+/// The same, to change it.
+///
+/// # Safety
+/// `handle` is NULL or a live handle that no other thread uses now.
+pub(super) unsafe fn handle_mut<'a, T>(handle: *mut T, name: &str) -> Result<&'a mut T, Fault> {
+    // SAFETY: NULL or live and unshared, as the caller promised.
+    unsafe { handle.as_mut() }.ok_or_else(|| null(name))
+}
+
+/// A text that must be there.
+///
+/// # Safety
+/// `text` is NULL or points to a NUL-terminated string that does not change during the call.
+pub(super) unsafe fn text<'a>(text: *const c_char, name: &str) -> Result<&'a str, Fault> {
+    // SAFETY: as above.
+    match unsafe { optional_text(text, name) }? {
+        Some(text) => Ok(text),
+        None => Err(null(name)),
+    }
+}
+
+/// A text, or NULL.
+///
+/// # Safety
+/// As for [`text`].
+pub(super) unsafe fn optional_text<'a>(text: *const c_char, name: &str) -> Result<Option<&'a str>, Fault> {
+    if text.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: not NULL, and the caller promised a NUL-terminated string.
+    let bytes = unsafe { CStr::from_ptr(text) };
+    if bytes.count_bytes() > TEXT_MAX {
+        return Err(Fault::argument(format!("{name} is longer than 64 KiB")));
+    }
+    bytes.to_str().map(Some).map_err(|_| Fault::argument(format!("{name} is not UTF-8")))
+}
+
+fn null(name: &str) -> Fault {
+    Fault::argument(format!("{name} is NULL"))
+}
+
+/// A text for C; control characters, NUL among them, were taken out when it was made.
+pub(super) fn c_text(text: &str) -> CString {
+    CString::new(text.replace('\0', " ")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ffi::{tokauth_error_free, tokauth_error_message, tokauth_error_status};
+
+    #[test]
+    fn a_panic_becomes_a_status_and_an_error_object() {
+        let mut error = std::ptr::null_mut();
+        // SAFETY: a slot of this function's own.
+        let status = unsafe { enter(&raw mut error, || panic!("seven of {}", "nine")) };
+        assert_eq!(status, TOKAUTH_ERR_INTERNAL);
+        // SAFETY: the object was just made.
+        assert_eq!(unsafe { tokauth_error_status(error) }, TOKAUTH_ERR_INTERNAL);
+        // SAFETY: as above.
+        let message = unsafe { tokauth_error_message(error) };
+        // SAFETY: a text of the object's, which lives.
+        let message = unsafe { CStr::from_ptr(message) }.to_str().unwrap();
+        assert_eq!(message, "a panic (seven of nine): a bug in libtokauth, please report it");
+        // SAFETY: given up here.
+        unsafe { tokauth_error_free(error) };
+        // SAFETY: NULL is allowed.
+        assert_eq!(unsafe { enter(std::ptr::null_mut(), || panic!("unseen")) }, TOKAUTH_ERR_INTERNAL);
+        assert_eq!(harmless(7, || panic!("unseen")), 7);
+    }
+}

@@ -1,0 +1,264 @@
+use std::ffi::c_char;
+use std::ptr;
+
+use super::boundary::{Fault, enter, handle, harmless, optional_text, out, out_if_wanted, text};
+use super::config::tokauth_config;
+use super::status::{TOKAUTH_ERR_BUFFER_TOO_SMALL, TOKAUTH_ERR_UNSUPPORTED, tokauth_status};
+use super::values::{into_handle, share, tokauth_error, tokauth_token};
+use crate::cache::Counter;
+use crate::client::Client;
+use crate::token::Token;
+
+/// One credential at one provider, with one scope and audience. May be used from any number of threads at once; clients
+/// of one process with equal options share one token.
+#[derive(Debug)]
+pub struct tokauth_client {
+    client: Client,
+}
+
+/// Flag: only a token that is there already. Never sends, never waits; TOKAUTH_ERR_NOT_CACHED if there is none.
+pub const TOKAUTH_CACHED_ONLY: u32 = 1;
+/// Flag: a token asked for after this call began, whatever is cached; for a person who presses a button.
+pub const TOKAUTH_FORCE_REFRESH: u32 = 2;
+
+/// Counter: token requests whose body left.
+pub const TOKAUTH_COUNT_REQUESTS: u32 = 1;
+/// Counter: refreshes begun while the old token was still valid.
+pub const TOKAUTH_COUNT_REFRESHES_AHEAD: u32 = 2;
+/// Counter: attempts that brought no token.
+pub const TOKAUTH_COUNT_FAILURES: u32 = 3;
+/// Counter: tokens that came from the store.
+pub const TOKAUTH_COUNT_STORE_HITS: u32 = 4;
+/// Counter: calls that waited for another caller's request.
+pub const TOKAUTH_COUNT_WAITS: u32 = 5;
+
+fn ask(client: &Client, flags: u32) -> Result<Token, Fault> {
+    match flags {
+        0 => Ok(client.token()?),
+        TOKAUTH_CACHED_ONLY => Ok(client.cached()?),
+        TOKAUTH_FORCE_REFRESH => Ok(client.refresh()?),
+        flags if flags == TOKAUTH_CACHED_ONLY | TOKAUTH_FORCE_REFRESH => {
+            Err(Fault::argument("flags: TOKAUTH_CACHED_ONLY and TOKAUTH_FORCE_REFRESH exclude each other"))
+        }
+        flags => Err(Fault::argument(format!(
+            "flags: {:#x} is unknown to this version",
+            flags & !(TOKAUTH_CACHED_ONLY | TOKAUTH_FORCE_REFRESH)
+        ))),
+    }
+}
+
+/// Judges all options together and makes a client. Reads files, does not touch the network; the config is not kept.
+/// TOKAUTH_ERR_CONFIG or TOKAUTH_ERR_UNSUPPORTED name the option and what to do.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tokauth_client_new(
+    config: *const tokauth_config,
+    out_client: *mut *mut tokauth_client,
+    out_error: *mut *mut tokauth_error,
+) -> tokauth_status {
+    let body = || {
+        // SAFETY: the header asks for a NULL or writable slot.
+        let slot = unsafe { out(out_client, ptr::null_mut(), "out_client") }?;
+        // SAFETY: the header asks for a NULL or live config.
+        let config = unsafe { handle(config, "config") }?;
+        *slot = Box::into_raw(Box::new(tokauth_client { client: config.builder.build()? }));
+        Ok(())
+    };
+    // SAFETY: the header asks for a NULL or writable error slot.
+    unsafe { enter(out_error, body) }
+}
+
+/// A sibling with one option changed (NULL as value: removed): it shares credential, connections and store. With another
+/// scope or audience it has a token of its own; with another timeout_ms, min_valid_s or refresh_ahead it shares the token
+/// too. TOKAUTH_ERR_CONFIG for provider, provider_file and the credential's options.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tokauth_client_with(
+    client: *const tokauth_client,
+    name: *const c_char,
+    value: *const c_char,
+    out_client: *mut *mut tokauth_client,
+    out_error: *mut *mut tokauth_error,
+) -> tokauth_status {
+    let body = || {
+        // SAFETY: the header asks for a NULL or writable slot.
+        let slot = unsafe { out(out_client, ptr::null_mut(), "out_client") }?;
+        // SAFETY: the header asks for a NULL or live client.
+        let client = unsafe { handle(client, "client") }?;
+        // SAFETY: the header asks for a NULL or NUL-terminated string.
+        let name = unsafe { text(name, "name") }?;
+        // SAFETY: as above.
+        let value = unsafe { optional_text(value, "value") }?;
+        *slot = Box::into_raw(Box::new(tokauth_client { client: client.client.with(name, value)? }));
+        Ok(())
+    };
+    // SAFETY: the header asks for a NULL or writable error slot.
+    unsafe { enter(out_error, body) }
+}
+
+/// A second owner of the same client; each owner frees once. NULL for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tokauth_client_clone(client: *const tokauth_client) -> *mut tokauth_client {
+    // SAFETY: the header asks for a NULL or live client.
+    match unsafe { client.as_ref() } {
+        Some(client) => Box::into_raw(Box::new(tokauth_client { client: client.client.clone() })),
+        None => ptr::null_mut(),
+    }
+}
+
+/// Gives up one owner's claim; no call of this owner may be running. The token stays cached for the next client with
+/// equal options. NULL does nothing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tokauth_client_free(client: *mut tokauth_client) {
+    if !client.is_null() {
+        // SAFETY: not NULL, made by this library, and the caller gives it up.
+        let client = unsafe { Box::from_raw(client) };
+        harmless((), || drop(client));
+    }
+}
+
+/// A usable token: the cached one, or by asking the provider. Blocks for at most timeout_ms; callers that come together
+/// share one request and its outcome. flags: 0, TOKAUTH_CACHED_ONLY or TOKAUTH_FORCE_REFRESH. Free the token with
+/// tokauth_token_free().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tokauth_client_token(
+    client: *const tokauth_client,
+    flags: u32,
+    out_token: *mut *mut tokauth_token,
+    out_error: *mut *mut tokauth_error,
+) -> tokauth_status {
+    let body = || {
+        // SAFETY: the header asks for a NULL or writable slot.
+        let slot = unsafe { out(out_token, ptr::null_mut(), "out_token") }?;
+        // SAFETY: the header asks for a NULL or live client.
+        let client = unsafe { handle(client, "client") }?;
+        *slot = into_handle(ask(&client.client, flags)?);
+        Ok(())
+    };
+    // SAFETY: the header asks for a NULL or writable error slot.
+    unsafe { enter(out_error, body) }
+}
+
+/// The same, but copies the value of the Authorization header and a NUL into buffer: all or nothing. out_needed (may be
+/// NULL) gets the size that is needed, the NUL included, on success and with TOKAUTH_ERR_BUFFER_TOO_SMALL. buffer may be
+/// NULL if buffer_size is 0: that asks for the size, and may ask the provider. TOKAUTH_ERR_UNSUPPORTED where the API
+/// takes no such header.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tokauth_client_copy_authorization(
+    client: *const tokauth_client,
+    flags: u32,
+    buffer: *mut c_char,
+    buffer_size: usize,
+    out_needed: *mut usize,
+    out_error: *mut *mut tokauth_error,
+) -> tokauth_status {
+    let body = || {
+        // SAFETY: the header asks for a NULL or writable slot.
+        let needed = unsafe { out_if_wanted(out_needed, 0) };
+        // SAFETY: the header asks for a NULL or live client.
+        let client = unsafe { handle(client, "client") }?;
+        if buffer.is_null() && buffer_size > 0 {
+            return Err(Fault::argument("buffer is NULL, but buffer_size is not 0"));
+        }
+        let token = ask(&client.client, flags)?.into_shared();
+        let Some(text) = token.authorization() else {
+            let message = "this API takes no Authorization header; use tokauth_token_header_name() and _value()";
+            return Err(Fault::new(TOKAUTH_ERR_UNSUPPORTED, message));
+        };
+        let text = text.with_nul();
+        if let Some(needed) = needed {
+            *needed = text.len();
+        }
+        if text.len() > buffer_size {
+            let message = format!("buffer holds {buffer_size} bytes, {} are needed", text.len());
+            return Err(Fault::new(TOKAUTH_ERR_BUFFER_TOO_SMALL, message));
+        }
+        // SAFETY: the header asks for buffer_size writable bytes, which suffice.
+        unsafe { ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), text.len()) };
+        Ok(())
+    };
+    // SAFETY: the header asks for a NULL or writable error slot.
+    unsafe { enter(out_error, body) }
+}
+
+/// Tells that the API refused rejected: it is dropped if it is still the cached token, else nothing happens.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tokauth_client_invalidate(
+    client: *const tokauth_client,
+    rejected: *const tokauth_token,
+    out_error: *mut *mut tokauth_error,
+) -> tokauth_status {
+    let body = || {
+        // SAFETY: the header asks for a NULL or live client.
+        let client = unsafe { handle(client, "client") }?;
+        // SAFETY: the header asks for a NULL or live token.
+        unsafe { handle(rejected, "rejected") }?;
+        // SAFETY: live, and just seen not to be NULL.
+        let rejected = unsafe { share(rejected) };
+        Ok(client.client.invalidate(&rejected)?)
+    };
+    // SAFETY: the header asks for a NULL or writable error slot.
+    unsafe { enter(out_error, body) }
+}
+
+/// Forgets the token, here and in the store.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tokauth_client_clear(
+    client: *const tokauth_client,
+    out_error: *mut *mut tokauth_error,
+) -> tokauth_status {
+    let body = || {
+        // SAFETY: the header asks for a NULL or live client.
+        let client = unsafe { handle(client, "client") }?;
+        Ok(client.client.clear()?)
+    };
+    // SAFETY: the header asks for a NULL or writable error slot.
+    unsafe { enter(out_error, body) }
+}
+
+/// What the clients that share this token counted since the first of them: TOKAUTH_COUNT_REQUESTS and the like. 0 for a
+/// NULL client and for numbers unknown to this version.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tokauth_client_counter(client: *const tokauth_client, counter: u32) -> u64 {
+    let counter = match counter {
+        TOKAUTH_COUNT_REQUESTS => Counter::Requests,
+        TOKAUTH_COUNT_REFRESHES_AHEAD => Counter::RefreshesAhead,
+        TOKAUTH_COUNT_FAILURES => Counter::Failures,
+        TOKAUTH_COUNT_STORE_HITS => Counter::StoreHits,
+        TOKAUTH_COUNT_WAITS => Counter::Waits,
+        _ => return 0,
+    };
+    // SAFETY: the header asks for a NULL or live client.
+    unsafe { client.as_ref() }.map_or(0, |client| client.client.counter(counter))
+}
+
+/// 0: call tokauth_client_token() (none cached, or this caller is to renew it). Else: that call would return, at once,
+/// the same token as when this value was last seen. 0 for a NULL client. Never blocks, locks, allocates or calls the
+/// system.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tokauth_client_generation(client: *const tokauth_client) -> u64 {
+    // SAFETY: the header asks for a NULL or live client.
+    unsafe { client.as_ref() }.map_or(0, |client| client.client.generation())
+}
+
+/// What is left of the token budget: out_remaining gets the number of requests that may still be sent, -1 without a
+/// budget; out_next_at gets 0 if a request may be sent now, else the Unix second from which on.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tokauth_client_budget(
+    client: *const tokauth_client,
+    out_remaining: *mut i64,
+    out_next_at: *mut i64,
+    out_error: *mut *mut tokauth_error,
+) -> tokauth_status {
+    let body = || {
+        // SAFETY: the header asks for a NULL or writable slot.
+        let remaining = unsafe { out(out_remaining, 0, "out_remaining") };
+        // SAFETY: as above.
+        let next_at = unsafe { out(out_next_at, 0, "out_next_at") };
+        let (remaining, _) = (remaining?, next_at?);
+        // SAFETY: the header asks for a NULL or live client.
+        unsafe { handle(client, "client") }?;
+        *remaining = -1; // quota=none is the only one this version takes
+        Ok(())
+    };
+    // SAFETY: the header asks for a NULL or writable error slot.
+    unsafe { enter(out_error, body) }
+}

@@ -1,0 +1,56 @@
+#![doc = include_str!("../README.md")]
+
+mod cache;
+mod client;
+mod clock;
+mod config;
+mod credential;
+mod error;
+mod exchange;
+mod expiry;
+mod provider;
+mod request;
+mod response;
+mod secret;
+mod settings;
+mod store;
+mod token;
+mod transport;
+
+pub use cache::Counter;
+pub use client::Client;
+pub use config::{Builder, LogLevel, OPTIONS, OptionInfo};
+pub use error::{Error, ErrorKind};
+pub use token::Token;
+
+#[cfg(feature = "capi")]
+#[allow(unsafe_code, non_camel_case_types, missing_docs)] // the only place; C's names; the header has the comments
+#[allow(clippy::missing_safety_doc)] // said in each comment, in C terms
+#[doc(hidden)]
+pub mod ffi;
+
+/// The ports that tests plug their own time, network and store into. Not part of the promised API.
+#[doc(hidden)]
+pub mod seams {
+    pub use crate::cache::Registry;
+    pub use crate::client::Seams;
+    pub use crate::clock::{Clock, Deadline, Event, SystemClock};
+    pub use crate::request::Head;
+    pub use crate::response::Reply;
+    pub use crate::secret::Secret;
+    pub use crate::settings::Key;
+    pub use crate::store::{Memory, Record, Store};
+    pub use crate::transport::{Sent, Transport};
+}
+
+/// The names of the built-in providers, sorted.
+pub fn providers() -> impl ExactSizeIterator<Item = &'static str> {
+    provider::BUILT_IN.iter().map(|(name, _)| *name)
+}
+
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Client>();
+    shared::<Token>();
+    shared::<Error>();
+};

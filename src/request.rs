@@ -1,0 +1,271 @@
+//! From a provider's description and a client's settings to an HTTP request. Pure: time and random bytes are arguments.
+
+use std::fmt;
+use std::fmt::Write;
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use zeroize::Zeroizing;
+
+use crate::credential::{basic, sign};
+use crate::error::{Error, Step};
+use crate::provider::{self, Auth, BodyKind, CLIENT_ID, CLIENT_SECRET, Computed, Field, Piece, Template, TimeUnit};
+use crate::secret::Secret;
+use crate::settings::Settings;
+
+/// All of a request but its body: what leaves first. The method is POST.
+pub struct Head {
+    /// Where to, byte for byte as configured.
+    pub url: String,
+    /// Names and values, without `Host` and `Content-Length`.
+    pub headers: Vec<(String, Secret)>,
+    /// The exact length of the body to come.
+    pub content_length: usize,
+}
+
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Head").field("url", &self.url).field("content_length", &self.content_length).finish()
+    }
+}
+
+/// Everything but unreserved characters (RFC 3986 section 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// One attempt's view of what is to be sent.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    settings: &'a Settings,
+    secret: Secret,
+}
+
+/// A body, and the signatures in it, which no error may repeat.
+#[derive(Debug)]
+pub(crate) struct Body {
+    pub(crate) text: Secret,
+    pub(crate) signatures: Vec<Secret>,
+}
+
+/// The source of random bytes.
+pub(crate) type Random<'a> = &'a dyn Fn(&mut [u8]) -> Result<(), Error>;
+
+impl<'a> Plan<'a> {
+    pub(crate) fn new(settings: &'a Settings, secret: Secret) -> Plan<'a> {
+        Plan { settings, secret }
+    }
+
+    /// The head; what it says of the body's length holds for the body of any moment.
+    pub(crate) fn head(&self, now: Duration) -> Result<Head, Error> {
+        let settings = self.settings;
+        let provider = &settings.provider;
+        let mut headers = Headers(Vec::new());
+        headers.set("Accept", Secret::from("application/json"));
+        headers.set(
+            "Content-Type",
+            Secret::from(match provider.request.body {
+                BodyKind::Json => "application/json",
+                BodyKind::Form => "application/x-www-form-urlencoded",
+            }),
+        );
+        headers.set("User-Agent", Secret::from(settings.user_agent.as_str()));
+        let encode = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
+        match settings.auth {
+            Some(Auth::Basic) => {
+                let secret = Secret::new(encode(self.secret.expose()));
+                headers.set("Authorization", basic(&encode(&settings.client_id), &secret));
+            }
+            Some(Auth::BasicRaw) => headers.set("Authorization", basic(&settings.client_id, &self.secret)),
+            Some(Auth::Post) | None => {}
+        }
+        for (name, template) in provider.request.headers.iter() {
+            if let Some(value) = settings.fill(template) {
+                headers.set(name, Secret::new(value));
+            }
+        }
+        for (name, value) in &settings.headers {
+            headers.set(name, value.clone());
+        }
+        // Random values, signatures and times are as long in every body, so any will do to measure.
+        let content_length = self.body(now, &|_| Ok(()))?.text.expose().len();
+        Ok(Head { url: settings.token_url.clone(), headers: headers.0, content_length })
+    }
+
+    /// The body, signed for this moment.
+    pub(crate) fn body(&self, now: Duration, random: Random<'_>) -> Result<Body, Error> {
+        let provider = &self.settings.provider;
+        let computed = self.compute(now, random)?;
+        let mut fields: Vec<(&str, Value)> = Vec::new();
+        for (name, field) in provider.request.fields.iter() {
+            let value = match field {
+                Field::Text(template) => self.evaluate(template, &computed),
+                Field::Number(number) => Some(Value::Number(*number)),
+                Field::Bool(value) => Some(Value::Bool(*value)),
+            };
+            if let Some(value) = value {
+                fields.push((name, value));
+            }
+        }
+        if self.settings.auth == Some(Auth::Post) {
+            fields.push((CLIENT_ID, Value::text(&self.settings.client_id)));
+            fields.push((CLIENT_SECRET, Value::text(self.secret.expose())));
+        }
+        for (name, value) in &self.settings.params {
+            fields.retain(|(known, _)| known != name);
+            fields.push((name, Value::text(value.expose())));
+        }
+        let text = Secret::new(match provider.request.body {
+            BodyKind::Json => json(&fields),
+            BodyKind::Form => form(&fields),
+        });
+        let signatures = computed.into_iter().filter_map(|(_, value)| match value {
+            Value::Digest(digest) => Some(Secret::new(digest)),
+            _ => None,
+        });
+        Ok(Body { text, signatures: signatures.collect() })
+    }
+
+    fn compute(&self, now: Duration, random: Random<'_>) -> Result<Vec<(&'a str, Value)>, Error> {
+        let mut values: Vec<(&str, Value)> = Vec::new();
+        for (name, computed) in self.settings.provider.computed.iter() {
+            let value = match computed {
+                Computed::UnixTime(TimeUnit::Seconds) => Value::Number(now.as_secs() as i64),
+                Computed::UnixTime(TimeUnit::Milliseconds) => Value::Number(now.as_millis() as i64),
+                Computed::Random(length) => Value::text(&random_text(*length, random)?),
+                Computed::LengthOf(other) => {
+                    let length = self.lookup(other, &values).map_or(0, |value| value.to_text().chars().count());
+                    Value::Number(length as i64)
+                }
+                Computed::HmacSha256(hmac) => {
+                    let message = self.evaluate(&hmac.message, &values).map(|message| message.to_text());
+                    let message = message.ok_or_else(|| Error::bug(Step::Request, "a signed value is absent"))?;
+                    Value::Digest(sign(&self.secret, &message, hmac.encoding))
+                }
+            };
+            values.push((name, value));
+        }
+        Ok(values)
+    }
+
+    fn lookup(&self, name: &str, computed: &[(&str, Value)]) -> Option<Value> {
+        if name == CLIENT_SECRET {
+            return Some(Value::text(self.secret.expose()));
+        }
+        match computed.iter().find(|(known, _)| *known == name) {
+            Some((_, value)) => Some(value.clone()),
+            None => self.settings.input(name).map(|text| match self.settings.provider.inputs.get(name) {
+                Some(input) if input.kind == provider::InputKind::Duration => {
+                    text.parse().map_or_else(|_| Value::text(text), Value::Number)
+                }
+                _ => Value::text(text),
+            }),
+        }
+    }
+
+    /// `None` if a placeholder is absent.
+    fn evaluate(&self, template: &Template, computed: &[(&str, Value)]) -> Option<Value> {
+        if let [Piece::Name(name)] = template.pieces() {
+            return self.lookup(name, computed);
+        }
+        let mut text = Zeroizing::new(String::new());
+        for piece in template.pieces() {
+            match piece {
+                Piece::Literal(literal) => text.push_str(literal),
+                Piece::Name(name) => text.push_str(&self.lookup(name, computed)?.to_text()),
+            }
+        }
+        Some(Value::Text(text))
+    }
+}
+
+/// Names are compared without case, the later value wins.
+struct Headers(Vec<(String, Secret)>);
+
+impl Headers {
+    fn set(&mut self, name: &str, value: Secret) {
+        self.0.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        self.0.push((name.to_owned(), value));
+    }
+}
+
+/// The value of a field.
+#[derive(Clone)]
+enum Value {
+    Text(Zeroizing<String>),
+    Number(i64),
+    Bool(bool),
+    /// A signature: encoded so that its length does not depend on its bytes.
+    Digest(String),
+}
+
+impl Value {
+    fn text(text: &str) -> Value {
+        Value::Text(Zeroizing::new(text.to_owned()))
+    }
+
+    fn to_text(&self) -> Zeroizing<String> {
+        match self {
+            Value::Text(text) => text.clone(),
+            Value::Number(number) => Zeroizing::new(number.to_string()),
+            Value::Bool(value) => Zeroizing::new(value.to_string()),
+            Value::Digest(digest) => Zeroizing::new(digest.clone()),
+        }
+    }
+}
+
+impl serde::Serialize for Value {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Value::Text(text) => serializer.serialize_str(text),
+            Value::Number(number) => serializer.serialize_i64(*number),
+            Value::Bool(value) => serializer.serialize_bool(*value),
+            Value::Digest(digest) => serializer.serialize_str(digest),
+        }
+    }
+}
+
+fn json(fields: &[(&str, Value)]) -> String {
+    struct Object<'a>(&'a [(&'a str, Value)]);
+    impl serde::Serialize for Object<'_> {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+        }
+    }
+    // Texts and numbers under text names: nothing that could fail to be written.
+    serde_json::to_string(&Object(fields)).unwrap_or_default()
+}
+
+/// `application/x-www-form-urlencoded`, as the URL standard writes it but for what needs no encoding.
+fn form(fields: &[(&str, Value)]) -> String {
+    let mut body = String::with_capacity(1024);
+    let encode = |body: &mut String, text: &str| {
+        for (index, word) in text.split(' ').enumerate() {
+            if index > 0 {
+                body.push('+');
+            }
+            body.extend(utf8_percent_encode(word, RESERVED));
+        }
+    };
+    for (name, value) in fields {
+        if !body.is_empty() {
+            body.push('&');
+        }
+        encode(&mut body, name);
+        body.push('=');
+        match value {
+            // Every character, or the length of a base64 signature would depend on its bytes.
+            Value::Digest(digest) => digest.bytes().for_each(|byte| {
+                let _ = write!(body, "%{byte:02X}");
+            }),
+            other => encode(&mut body, &other.to_text()),
+        }
+    }
+    body
+}
+
+/// Six bits a character, so that all are equally likely and every one is a single byte of ASCII.
+fn random_text(length: usize, random: Random<'_>) -> Result<String, Error> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut bytes = vec![0; length];
+    random(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 63)])).collect())
+}

@@ -1,0 +1,329 @@
+//! From an HTTP reply to a token or an error. Pure; the reply is hostile until proven otherwise.
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::error::{Error, ErrorKind, Step};
+use crate::expiry::Told;
+use crate::provider::{ExpiryUnit, Meaning, Pointer, Provider, duration_seconds};
+use crate::secret::Secret;
+
+/// What came back: a whole reply.
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// Names in lower case, with their values; values that are not ASCII are left out.
+    pub headers: Vec<(String, String)>,
+    /// The whole body.
+    pub body: Zeroizing<Vec<u8>>,
+}
+
+impl Reply {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("status", &self.status).field("body_len", &self.body.len()).finish()
+    }
+}
+
+/// A usable token and what the reply says about it.
+pub(crate) struct Grant {
+    pub(crate) token: Zeroizing<String>,
+    pub(crate) token_type: Option<String>,
+    pub(crate) scope: Option<String>,
+    pub(crate) told: Told,
+}
+
+impl fmt::Debug for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grant").field("told", &self.told).finish_non_exhaustive()
+    }
+}
+
+/// What the reader must know of the request.
+#[derive(Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) provider: &'a Provider,
+    /// The life that was asked for, as the option gave it.
+    pub(crate) requested_life: Option<&'a str>,
+    /// Whatever must not be repeated from the reply into an error.
+    pub(crate) secrets: &'a [Secret],
+    /// Time since 1970 when the reply came.
+    pub(crate) now: Duration,
+}
+
+/// Padding is tolerated, though a JWT has none (RFC 7515 section 2).
+const CLAIMS: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+/// The longest wait that a provider is believed.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// How much of a provider's own words an error repeats.
+const WORDS_MAX: usize = 200;
+/// So many characters in a row of a secret give it away.
+const TELLTALE: usize = 8;
+
+/// Any 2xx with a usable token is success; anything else is an error that names the step.
+pub(crate) fn read(asked: &Asked<'_>, reply: &Reply) -> Result<Grant, Error> {
+    let document = parse(&reply.body);
+    match reply.status {
+        200..=299 => match &document {
+            Some(document) => accept(asked, reply, document),
+            None => Err(unreadable(asked, reply)),
+        },
+        300..=399 => Err(redirect(asked, reply)),
+        _ => Err(refusal(asked, reply, document.as_ref())),
+    }
+}
+
+fn parse(body: &[u8]) -> Option<Value> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body); // RFC 8259 section 8.1 lets a reader skip a BOM
+    serde_json::from_slice(body).ok()
+}
+
+fn accept(asked: &Asked<'_>, reply: &Reply, document: &Value) -> Result<Grant, Error> {
+    let rules = &asked.provider.response;
+    for (pointer, expected) in rules.expect.iter() {
+        if document.pointer(pointer) != Some(expected) {
+            return Err(refusal(asked, reply, Some(document)));
+        }
+    }
+    let unusable = |reason: &str| {
+        let message = format!(
+            "{} answered HTTP {} but the token at {} {reason}; is token_url the token endpoint?",
+            asked.provider.name, reply.status, rules.token
+        );
+        Error::new(ErrorKind::BadResponse, Step::Token, message).with_reply(reply.status, None)
+    };
+    let token = match rules.token.find(document) {
+        Some(Value::String(token)) => token.trim_ascii(),
+        // 200 with an error inside: GitHub, WeChat and others.
+        None if first(&rules.error_code, document).is_some() => return Err(refusal(asked, reply, Some(document))),
+        None | Some(Value::Null) => return Err(unusable("is missing")),
+        Some(_) => return Err(unusable("is not a text")),
+    };
+    if token.is_empty() || token == "null" {
+        return Err(unusable("is empty"));
+    }
+    if !token.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(unusable("holds something other than visible ASCII"));
+    }
+    let mut told =
+        Told { jwt_exp: jwt_exp(token), requested: asked.requested_life.and_then(duration_seconds), ..Told::default() };
+    if let Some(number) = rules.expiry.at.find(document).and_then(whole) {
+        match rules.expiry.unit {
+            ExpiryUnit::Seconds => told.duration = Some(number),
+            ExpiryUnit::Milliseconds => told.duration = Some(number.div_euclid(1000)),
+            // The year 5138 in seconds, 1973 in milliseconds.
+            ExpiryUnit::Epoch if number >= 100_000_000_000 => told.absolute = Some(number / 1000),
+            ExpiryUnit::Epoch => told.absolute = Some(number),
+        }
+    }
+    Ok(Grant {
+        token: Zeroizing::new(token.to_owned()),
+        token_type: rules.token_type.find(document).and_then(words).filter(|text| !text.is_empty()),
+        scope: rules.scope.find(document).and_then(words),
+        told,
+    })
+}
+
+/// A text, or a list of texts joined by blanks; nothing that could break out of a header.
+fn words(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(Value::as_str).collect::<Option<Vec<_>>>()?.join(" "),
+        _ => return None,
+    };
+    (!text.contains(char::is_control)).then_some(text)
+}
+
+/// A whole number from `3600`, `"3600"`, `3600.0`, `"3.6e3"`; fractions are cut, what is too large is the largest.
+fn whole(value: &Value) -> Option<i64> {
+    let cut = |float: f64| float.is_finite().then_some(float.floor() as i64);
+    match value {
+        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().and_then(cut)),
+        Value::String(text) => {
+            let text = text.trim();
+            let strict = text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
+            text.parse().ok().or_else(|| text.parse().ok().filter(|_| strict).and_then(cut))
+        }
+        _ => None,
+    }
+}
+
+/// The `exp` claim, if the token is a JWT. Only a hint for caching: the signature is not looked at (RFC 8725).
+fn jwt_exp(token: &str) -> Option<i64> {
+    let mut parts = token.split('.');
+    let (_, claims, _) = (parts.next()?, parts.next()?, parts.next()?);
+    let claims = Zeroizing::new(CLAIMS.decode(claims).ok()?);
+    whole(serde_json::from_slice::<Value>(&claims).ok()?.get("exp")?)
+}
+
+fn first(pointers: &[Pointer], document: &Value) -> Option<String> {
+    pointers.iter().find_map(|pointer| match pointer.find(document)? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    })
+}
+
+fn unreadable(asked: &Asked<'_>, reply: &Reply) -> Error {
+    let found = match reply.header("content-type") {
+        _ if reply.body.is_empty() => "an empty body".to_owned(),
+        Some(label) => format!("{} that is no JSON", cut(label)),
+        None => "a body that is no JSON".to_owned(),
+    };
+    let message = format!(
+        "{} answered HTTP {} with {found}; is token_url the token endpoint?",
+        asked.provider.name, reply.status
+    );
+    Error::new(ErrorKind::BadResponse, Step::Reply, message).with_reply(reply.status, None)
+}
+
+/// Never followed: the secret would go to whoever the reply names. Only the origin is told; the rest may hold anything.
+fn redirect(asked: &Asked<'_>, reply: &Reply) -> Error {
+    let target = reply.header("location").and_then(|location| location.parse::<http::Uri>().ok());
+    let origin = match target.as_ref().map(|uri| (uri.scheme_str(), uri.authority())) {
+        Some((Some(scheme), Some(authority))) => {
+            let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+            format!("to {}", cut(&format!("{scheme}://{host}")))
+        }
+        Some((None, None)) => "to another path of the same host".to_owned(),
+        _ => "elsewhere".to_owned(),
+    };
+    let message = format!(
+        "{} answered HTTP {}, a redirect {origin}, and a secret is never sent after one; set token_url to the final address",
+        asked.provider.name, reply.status
+    );
+    Error::new(ErrorKind::BadResponse, Step::Reply, message).with_reply(reply.status, None)
+}
+
+fn refusal(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>) -> Error {
+    let rules = &asked.provider.response;
+    let code = document.and_then(|document| first(&rules.error_code, document));
+    let code = code.filter(|code| is_code(code) && !gives_away(code, asked.secrets));
+    let meaning = rules.errors.iter().find(|meaning| fits(meaning, reply.status, code.as_deref()));
+    let retry_after = reply.header("retry-after").and_then(|value| retry_after(value, asked.now));
+    let kind = match (meaning.and_then(|meaning| meaning.kind), reply.status) {
+        (Some(kind), _) => kind.into(),
+        (None, 429) => ErrorKind::RateLimited,
+        (None, 503) if retry_after.is_some() => ErrorKind::RateLimited,
+        // Request Timeout and Too Early say "again", not "no" (RFC 9110 section 15.5.9, RFC 8470 section 5.2).
+        (None, 408 | 425 | 500..) => ErrorKind::Server,
+        (None, _) => ErrorKind::Denied,
+    };
+    let mut message = format!("{} ", asked.provider.name);
+    message += match kind {
+        ErrorKind::Denied => "refused the request",
+        ErrorKind::RateLimited => "asks to wait",
+        _ => "failed",
+    };
+    message += &format!(" (HTTP {}", reply.status);
+    if let Some(code) = &code {
+        message += &format!(", code {code}");
+    }
+    message += ")";
+    if let Some(words) = document.and_then(|document| first(&rules.error_message, document)) {
+        let words = one_line(&words);
+        if !words.is_empty() && !gives_away(&words, asked.secrets) {
+            message += &format!(", saying \"{}\"", cut(&words));
+        }
+    }
+    message += "; ";
+    message += &match (meaning, kind) {
+        (Some(meaning), _) => meaning.hint.clone(),
+        (None, ErrorKind::RateLimited) => match retry_after {
+            Some(wait) => format!("ask again in {} s", wait.as_secs()),
+            None => "ask again later".to_owned(),
+        },
+        (None, ErrorKind::Denied) => match reply.status {
+            404 | 405 => "is token_url the token endpoint?".to_owned(),
+            401 => "check client_id, client_secret and auth".to_owned(),
+            _ => "check the credentials and the options".to_owned(),
+        },
+        (None, _) => "ask again later".to_owned(),
+    };
+    if kind == ErrorKind::Denied {
+        message += &limits(asked, reply);
+    }
+    let step = if kind == ErrorKind::Denied { Step::Token } else { Step::Reply };
+    Error::new(kind, step, message).with_reply(reply.status, code).with_retry_after(retry_after)
+}
+
+/// What the provider bounds and this request may have hit.
+fn limits(asked: &Asked<'_>, reply: &Reply) -> String {
+    let limits = &asked.provider.limits;
+    let mut told = String::new();
+    if let (Some(wrong), 401) = (limits.lockout, reply.status) {
+        told += &format!(" ({wrong} wrong secrets lock the client)");
+    }
+    let date = reply.header("date").and_then(seconds_of_date);
+    if let (Some(bound), Some(date)) = (limits.clock_s, date) {
+        let off = i128::from(asked.now.as_secs()) - i128::from(date);
+        if off.unsigned_abs() > u128::from(bound) {
+            let side = if off > 0 { "ahead of" } else { "behind" };
+            told += &format!(
+                "; this machine's clock is {} s {side} the server's, which bears {bound} s: set it",
+                off.abs()
+            );
+        }
+    }
+    told
+}
+
+fn fits(meaning: &Meaning, status: u16, code: Option<&str>) -> bool {
+    meaning.status.is_none_or(|wanted| wanted == status)
+        && meaning.code.as_deref().is_none_or(|wanted| Some(wanted) == code)
+}
+
+/// Seconds, whole or not, or an HTTP date (RFC 9110 section 10.2.3).
+fn retry_after(value: &str, now: Duration) -> Option<Duration> {
+    let wait = match value.trim().parse::<f64>() {
+        Ok(seconds) if seconds >= 0.0 => Duration::try_from_secs_f64(seconds).unwrap_or(RETRY_AFTER_MAX),
+        Ok(_) => return None,
+        Err(_) => Duration::from_secs(seconds_of_date(value)?.saturating_sub(now.as_secs())),
+    };
+    Some(wait.min(RETRY_AFTER_MAX))
+}
+
+fn seconds_of_date(value: &str) -> Option<u64> {
+    let date = httpdate::parse_http_date(value.trim()).ok()?;
+    date.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs())
+}
+
+fn is_code(code: &str) -> bool {
+    (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:/ ".contains(&b))
+}
+
+fn one_line(text: &str) -> String {
+    text.split(|c: char| c.is_control() || c.is_whitespace())
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(WORDS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Whether a foreign text repeats a secret, or so much of one that it helps to guess it.
+fn gives_away(text: &str, secrets: &[Secret]) -> bool {
+    secrets.iter().any(|secret| {
+        let chars: Vec<char> = secret.expose().chars().collect();
+        let run = TELLTALE.min(chars.len());
+        run > 0 && chars.windows(run).any(|window| text.contains(&window.iter().collect::<String>()))
+    })
+}
