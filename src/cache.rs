@@ -111,16 +111,16 @@ impl Drop for Membership {
         }
         slots.lingering.push_back(self.key.clone());
         let Slots { by_key, lingering } = &mut *slots;
-        let excess = lingering.len().saturating_sub(LINGERING_MAX);
-        let mut index = 0;
         lingering.retain(|key| {
-            index += 1;
-            let stays = index > excess && by_key.get(key).is_some_and(|entry| entry.slot.is_alive(now));
+            let stays = by_key.get(key).is_some_and(|entry| entry.slot.is_alive(now));
             if !stays {
                 by_key.remove(key);
             }
             stays
         });
+        while lingering.len() > LINGERING_MAX {
+            lingering.pop_front().and_then(|key| by_key.remove(&key));
+        }
     }
 }
 
@@ -180,7 +180,9 @@ pub(crate) struct Slot {
 #[derive(Debug, Default)]
 struct State {
     cached: Option<Fetched>,
-    flight: Option<Arc<Flight>>,
+    flying: Option<Arc<Flight>>,
+    /// Number and outcome of the latest flight that landed.
+    landed: Option<(u64, Result<Token, Error>)>,
     /// How many flights have begun.
     flights: u64,
     /// How many tokens have been cached; the newest one's generation.
@@ -189,11 +191,20 @@ struct State {
     pause_until: Duration,
 }
 
+/// What a call is to do next.
+enum Decision<'a> {
+    Serve(Result<Token, Error>),
+    Wait(Arc<Flight>),
+    Fetch(Landing<'a>),
+    /// With the token that is valid yet, and the time this caller may spend.
+    RefreshAhead(Landing<'a>, Token, Deadline),
+}
+
 /// A request under way, and its outcome for all who wait.
 #[derive(Debug)]
 struct Flight {
     number: u64,
-    landed: Event,
+    landed: Arc<Event>,
     outcome: Mutex<Option<Result<Token, Error>>>,
 }
 
@@ -214,45 +225,59 @@ impl Slot {
         deadline: Deadline,
         fetch: impl FnOnce(Deadline) -> Result<Fetched, Error>,
     ) -> Result<Token, Error> {
-        let mut begun_before = None;
+        let begun_before = if need == Need::New { self.lock().flights } else { 0 };
         loop {
-            let mut state = self.lock();
-            let now = clock.since_boot();
-            let begun_before = *begun_before.get_or_insert(state.flights);
-            let valid =
-                state.cached.as_ref().filter(|cached| need == Need::Any && now < cached.lifetime.fresh_until(wishes));
-            let valid = valid.cloned();
-            if let Some(cached) = &valid {
-                if state.flight.is_some() || now < cached.lifetime.refresh_from(wishes).max(state.pause_until) {
-                    return Ok(cached.token.clone());
+            match self.decide(clock, wishes, need, begun_before, &deadline) {
+                Decision::Serve(outcome) => return outcome,
+                Decision::Wait(flight) => {
+                    self.counters.add(Counter::Waits);
+                    clock.wait(&flight.landed, deadline.at);
+                    match flight.outcome() {
+                        None => return Err(waited_in_vain()),
+                        Some(outcome) if need == Need::Any || flight.number > begun_before => return outcome,
+                        Some(_) => {} // begun before this call: no answer to one that wants a new token
+                    }
                 }
-            } else if let Some(flight) = state.flight.clone() {
-                drop(state);
-                self.counters.add(Counter::Waits);
-                clock.wait(&flight.landed, deadline.at);
-                match flight.outcome() {
-                    None => return Err(waited_in_vain()),
-                    Some(outcome) if need == Need::Any || flight.number > begun_before => return outcome,
-                    Some(_) => continue,
+                Decision::Fetch(landing) => return landing.land(fetch(deadline), clock),
+                Decision::RefreshAhead(landing, cached, deadline) => {
+                    // A failure leaves the old token cached, and it is still good.
+                    return Ok(landing.land(fetch(deadline), clock).unwrap_or(cached));
                 }
             }
-            let deadline = match &valid {
-                Some(_) => {
-                    self.counters.add(Counter::RefreshesAhead);
-                    let shorter = Deadline::after(clock, AHEAD_MAX.min(deadline.remaining() / 2));
-                    state.pause_until = shorter.at;
-                    self.published.write(&state);
-                    shorter
+        }
+    }
+
+    fn decide(
+        &self,
+        clock: &Arc<dyn Clock>,
+        wishes: Wishes,
+        need: Need,
+        begun_before: u64,
+        deadline: &Deadline,
+    ) -> Decision<'_> {
+        let mut state = self.lock();
+        let now = clock.since_boot();
+        match (need, &state.cached, &state.landed) {
+            (Need::New, _, Some((number, outcome))) if *number > begun_before => {
+                return Decision::Serve(outcome.clone());
+            }
+            (Need::Any, Some(cached), _) if now < cached.lifetime.fresh_until(wishes) => {
+                let token = cached.token.clone();
+                let due = cached.lifetime.refresh_from(wishes).max(state.pause_until);
+                if state.flying.is_some() || now < due {
+                    return Decision::Serve(Ok(token));
                 }
-                None => deadline,
-            };
-            let landing = Landing::take_off(self, &mut state);
-            drop(state);
-            return match (landing.land(fetch(deadline), clock), valid) {
-                // The old token is still good, and still cached.
-                (Err(_), Some(cached)) => Ok(cached.token),
-                (outcome, _) => outcome,
-            };
+                self.counters.add(Counter::RefreshesAhead);
+                let shorter = Deadline::after(clock, AHEAD_MAX.min(deadline.remaining() / 2));
+                state.pause_until = shorter.at;
+                self.published.write(&state);
+                return Decision::RefreshAhead(Landing::take_off(self, &mut state), token, shorter);
+            }
+            _ => {}
+        }
+        match &state.flying {
+            Some(flight) => Decision::Wait(flight.clone()),
+            None => Decision::Fetch(Landing::take_off(self, &mut state)),
         }
     }
 
@@ -274,6 +299,7 @@ impl Slot {
         let hit = state.cached.as_ref().is_some_and(|cached| rejected.is_none_or(|token| cached.token.is_same(token)));
         if hit {
             state.cached = None;
+            state.landed = None;
             self.published.write(&state);
         }
         hit
@@ -293,7 +319,7 @@ impl Slot {
 
     fn is_alive(&self, now: Duration) -> bool {
         let state = self.lock();
-        state.flight.is_some() || state.cached.as_ref().is_some_and(|cached| now < cached.lifetime.ends())
+        state.flying.is_some() || state.cached.as_ref().is_some_and(|cached| now < cached.lifetime.ends())
     }
 
     /// Every critical section leaves the state consistent at each step, so a poisoned lock is as good as a sound one.
@@ -326,8 +352,8 @@ struct Landing<'a> {
 impl<'a> Landing<'a> {
     fn take_off(slot: &'a Slot, state: &mut State) -> Landing<'a> {
         state.flights += 1;
-        let flight = Arc::new(Flight { number: state.flights, landed: Event::default(), outcome: Mutex::new(None) });
-        state.flight = Some(flight.clone());
+        let flight = Arc::new(Flight { number: state.flights, landed: Arc::default(), outcome: Mutex::new(None) });
+        state.flying = Some(flight.clone());
         Landing { slot, flight, outcome: None }
     }
 
@@ -354,8 +380,11 @@ impl<'a> Landing<'a> {
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
         let outcome = self.outcome.take().unwrap_or_else(|| Err(Error::bug(Step::Request, "the request panicked")));
-        *self.flight.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-        self.slot.lock().flight = None;
+        *self.flight.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome.clone());
+        let mut state = self.slot.lock();
+        state.flying = None;
+        state.landed = Some((self.flight.number, outcome));
+        drop(state);
         self.flight.landed.set();
     }
 }

@@ -13,7 +13,7 @@ pub trait Clock: Send + Sync + fmt::Debug {
     fn since_epoch(&self) -> Duration;
 
     /// Returns when `event` has happened or [`since_boot`](Clock::since_boot) has reached `until`.
-    fn wait(&self, event: &Event, until: Duration);
+    fn wait(&self, event: &Arc<Event>, until: Duration);
 }
 
 /// The clocks of this machine.
@@ -36,7 +36,7 @@ impl Clock for SystemClock {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 
-    fn wait(&self, event: &Event, until: Duration) {
+    fn wait(&self, event: &Arc<Event>, until: Duration) {
         let mut happened = event.lock();
         while !*happened {
             let left = until.saturating_sub(self.since_boot());
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_wait_ends_with_its_time_or_its_event() {
-        let (clock, event) = (SystemClock, Event::default());
+        let (clock, event) = (SystemClock, Arc::<Event>::default());
         clock.wait(&event, clock.since_boot() + Duration::from_millis(1));
         event.set();
         clock.wait(&event, Duration::MAX);

@@ -44,10 +44,15 @@ impl Credential {
     /// Identifies the credential without holding it; `key` is this process's own.
     pub(crate) fn id(&self, key: &[u8; 32]) -> CredentialId {
         match self {
-            Credential::Text(secret) => CredentialId::Fingerprint(hmac_sha256(key, secret.expose().as_bytes())),
+            Credential::Text(secret) => CredentialId::Fingerprint(fingerprint(key, secret)),
             Credential::File(path) => CredentialId::File(path.clone()),
         }
     }
+}
+
+/// Tells secrets apart within one process, whose own `key` is.
+pub(crate) fn fingerprint(key: &[u8; 32], secret: &Secret) -> [u8; 32] {
+    hmac_sha256(key, secret.expose().as_bytes())
 }
 
 /// One trailing line break is an editor's, not the secret's.

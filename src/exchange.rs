@@ -49,14 +49,12 @@ impl Exchange<'_> {
         };
         let now = self.clock.since_boot();
         let left = record.expires_at.saturating_sub(self.clock.since_epoch().as_secs() as i64);
-        let lifetime = Lifetime {
-            sent: now,
-            received: now,
-            life: Duration::from_secs(u64::try_from(left).unwrap_or(0)).min(self.settings.max_ttl),
-            jitter: self.jitter().ok()?,
-        };
-        let wanted = self.settings.wishes.min_valid.unwrap_or_default();
-        if lifetime.life.is_zero() || lifetime.life < wanted {
+        let left = Duration::from_secs(u64::try_from(left).unwrap_or(0)).min(record.life).min(self.settings.max_ttl);
+        // As this process would see it, had it asked itself; a machine that booted since then cannot.
+        let asked = now.checked_sub(record.life.saturating_sub(left));
+        let (sent, life) = asked.map_or((now, left), |asked| (asked, record.life));
+        let lifetime = Lifetime { sent, received: sent, life, jitter: self.jitter().ok()? };
+        if now >= lifetime.fresh_until(self.settings.wishes) {
             return None;
         }
         self.counters.add(Counter::StoreHits);
@@ -77,7 +75,11 @@ impl Exchange<'_> {
             Err(error) => settings.log.line(LogLevel::Error, || format!("{name}: no token, after {took} ms: {error}")),
         }
         let fetched = outcome?;
-        let record = Record { token: fetched.token.clone(), expires_at: fetched.token.expires_at() };
+        let record = Record {
+            token: fetched.token.clone(),
+            expires_at: fetched.token.expires_at(),
+            life: fetched.lifetime.life,
+        };
         if let Err(error) = self.store.save(self.key, &record) {
             settings.log.line(LogLevel::Warning, || error.to_string());
         }

@@ -572,6 +572,7 @@ fn header_name(name: &str) -> Result<(), String> {
 }
 
 fn broken(path: String, reason: &str) -> Error {
+    let path = if path == "." { "the top" } else { &path };
     Error::config(format!("the provider description is broken at {path}: {reason}"))
 }
 
@@ -653,10 +654,10 @@ mod tests {
             assert!(message.contains(reason), "{pointer}: {message}");
         }
         for (text, place, reason) in [
-            ("", ".", "EOF"),
-            ("[]", ".", "invalid type"),
+            ("", "the top", "EOF"),
+            ("[]", "the top", "expected struct Provider"),
             (r#"{"inputs": {"a": {}, "a": {}}}"#, "inputs", "twice"),
-            (r#"{"about": "no name", "request": {"body": "json"}}"#, ".", "missing field"),
+            (r#"{"about": "no name", "request": {"body": "json"}}"#, "the top", "missing field"),
         ] {
             let message = Provider::parse(text.to_owned().into()).unwrap_err().to_string();
             assert!(message.contains(&format!("broken at {place}")) && message.contains(reason), "{text}: {message}");

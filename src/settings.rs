@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{FIXED, Log, OPTIONS, shown};
-use crate::credential::{Credential, CredentialId, MAX_TEXT};
+use crate::credential::{Credential, CredentialId, MAX_TEXT, fingerprint};
 use crate::error::Error;
 use crate::expiry::{DEFAULT_TTL, MAX_TTL, RefreshAhead, Wishes};
 use crate::provider::{Auth, BUILT_IN, CLIENT_ID, Input, InputKind, Piece, Provider, Template, duration_seconds};
@@ -19,7 +19,6 @@ const OUTSIDE_KEY: [&str; 4] = ["timeout_ms", "min_valid_s", "refresh_ahead", "u
 const RESERVED_HEADERS: [&str; 6] = ["host", "content-length", "transfer-encoding", "connection", "expect", "upgrade"];
 
 /// What the options amount to.
-#[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) provider: Arc<Provider>,
     pub(crate) client_id: String,
@@ -38,7 +37,17 @@ pub(crate) struct Settings {
     pub(crate) user_agent: String,
     pub(crate) log: Log,
     /// For the cache key.
-    pub(crate) options: BTreeMap<String, String>,
+    options: BTreeMap<String, String>,
+    secret_options: Vec<(String, Secret)>,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("provider", &self.provider.name)
+            .field("token_url", &self.token_url)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Settings {
@@ -69,6 +78,8 @@ pub struct Key {
     description: Cow<'static, str>,
     token_url: String,
     options: BTreeMap<String, String>,
+    /// Fields, headers and proxy may be as secret as the credential.
+    fingerprints: BTreeMap<String, [u8; 32]>,
     credential: CredentialId,
 }
 
@@ -78,6 +89,11 @@ impl Key {
             description: settings.provider.source.clone(),
             token_url: settings.token_url.clone(),
             options: settings.options.clone(),
+            fingerprints: settings
+                .secret_options
+                .iter()
+                .map(|(name, value)| (name.clone(), fingerprint(fingerprint_key, value)))
+                .collect(),
             credential: settings.credential.id(fingerprint_key),
         }
     }
@@ -156,6 +172,7 @@ impl<'a> Options<'a> {
             user_agent: own("user_agent").unwrap_or_else(|| format!("libtokauth/{}", env!("CARGO_PKG_VERSION"))),
             log,
             options: self.key_options(&inputs),
+            secret_options: self.0.iter().filter(|(name, _)| is_secret(name)).cloned().collect(),
             inputs,
             provider,
         })
@@ -308,7 +325,7 @@ impl<'a> Options<'a> {
     fn headers(&self, provider: &Provider, auth: Option<Auth>) -> Result<Vec<(String, Secret)>, Error> {
         let mut headers: Vec<(String, Secret)> = Vec::new();
         for (name, value) in self.family("header.") {
-            let fault = |reason: &str| Err(Error::config(format!("header.{} {reason}", shown(name))));
+            let fault = |reason: &str| Err(Error::config(format!("header.{name} {reason}")));
             if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
                 return fault("is not the name of a header");
             }
@@ -362,7 +379,7 @@ impl<'a> Options<'a> {
         let mut options = inputs.clone();
         for (name, value) in self.0 {
             let elsewhere = OUTSIDE_KEY.contains(&name.as_str()) || FIXED.contains(&name.as_str());
-            if !elsewhere && !options.contains_key(name) {
+            if !elsewhere && !is_secret(name) && !options.contains_key(name) {
                 options.insert(name.clone(), value.expose().to_owned());
             }
         }
@@ -375,6 +392,11 @@ impl<'a> Options<'a> {
     }
 }
 
+/// Whether the value of an option is to be kept like the credential.
+fn is_secret(name: &str) -> bool {
+    name == "proxy" || ["param.", "header."].iter().any(|family| name.starts_with(family))
+}
+
 fn fill(template: &Template, inputs: &BTreeMap<String, String>) -> Option<String> {
     let pieces = template.pieces().iter().map(|piece| match piece {
         Piece::Literal(literal) => Some(literal.as_str()),
@@ -384,7 +406,7 @@ fn fill(template: &Template, inputs: &BTreeMap<String, String>) -> Option<String
 }
 
 fn judge_value(name: &str, value: &str) -> Result<(), Error> {
-    let fault = |reason: &str| Err(Error::config(format!("{} {reason}", shown(name))));
+    let fault = |reason: &str| Err(Error::config(format!("{name} {reason}")));
     if value.is_empty() {
         return fault("is empty; give it a value or leave it out");
     }

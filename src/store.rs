@@ -1,6 +1,7 @@
 //! Where tokens are kept beyond the slot that serves them: the port, and what a single process needs.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::settings::Key;
@@ -11,8 +12,10 @@ use crate::token::Token;
 pub struct Record {
     /// The token.
     pub token: Token,
-    /// Seconds since 1970 until it ends.
+    /// When it ends, in seconds since 1970.
     pub expires_at: i64,
+    /// How long it lived when it was new.
+    pub life: Duration,
 }
 
 /// Keeps tokens for others to find. Called on the slow path only, with no lock held.

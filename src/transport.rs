@@ -71,15 +71,7 @@ impl Http {
             }
             Some(path) => read_roots(path)?,
         };
-        let proxy = match proxy.map(|url| ureq::Proxy::new(url.expose())) {
-            None => None,
-            Some(Ok(proxy)) if matches!(proxy.protocol(), ureq::ProxyProtocol::Http | ureq::ProxyProtocol::Https) => {
-                Some(proxy)
-            }
-            Some(_) => {
-                return Err(Error::config("proxy is not the URL of an HTTP proxy; write it as http://host:port"));
-            }
-        };
+        let proxy = proxy.map(|url| read_proxy(url)).transpose()?;
         let proxied = proxy.is_some();
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -94,6 +86,13 @@ impl Http {
             .build();
         Ok(Http { agent: config.new_agent(), proxied })
     }
+}
+
+fn read_proxy(url: &Secret) -> Result<ureq::Proxy, Error> {
+    let url = url.expose();
+    let whole = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
+    let proxy = ureq::Proxy::new(url).ok().filter(|_| whole);
+    proxy.ok_or_else(|| Error::config("proxy is not the URL of an HTTP proxy; write it as http://host:port"))
 }
 
 fn read_roots(path: &str) -> Result<RootCerts, Error> {

@@ -12,34 +12,19 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ctypes import CDLL, CFUNCTYPE, POINTER, PyDLL, byref, c_char, c_char_p, c_int32, c_int64, c_size_t, c_uint32
 from ctypes import c_uint64, c_void_p
 
 # The macros of tokauth.h, without their prefix.
 OK = 0
-ERR_INVALID_ARGUMENT = 1
-ERR_CONFIG = 2
-ERR_BUFFER_TOO_SMALL = 3
-ERR_UNSUPPORTED = 4
-ERR_NOT_CACHED = 5
-ERR_NETWORK = 10
-ERR_TIMEOUT = 11
-ERR_TLS = 12
-ERR_DENIED = 20
-ERR_RATE_LIMITED = 21
-ERR_SERVER = 22
-ERR_BAD_RESPONSE = 23
-ERR_QUOTA = 30
-ERR_STORE = 31
+ERR_INVALID_ARGUMENT, ERR_CONFIG, ERR_BUFFER_TOO_SMALL, ERR_UNSUPPORTED, ERR_NOT_CACHED = 1, 2, 3, 4, 5
+ERR_NETWORK, ERR_TIMEOUT, ERR_TLS = 10, 11, 12
+ERR_DENIED, ERR_RATE_LIMITED, ERR_SERVER, ERR_BAD_RESPONSE = 20, 21, 22, 23
+ERR_QUOTA, ERR_STORE = 30, 31
 ERR_INTERNAL = 90
-CACHED_ONLY = 1
-FORCE_REFRESH = 2
-COUNT_REQUESTS = 1
-COUNT_REFRESHES_AHEAD = 2
-COUNT_FAILURES = 3
-COUNT_STORE_HITS = 4
-COUNT_WAITS = 5
+CACHED_ONLY, FORCE_REFRESH = 1, 2
+COUNT_REQUESTS, COUNT_REFRESHES_AHEAD, COUNT_FAILURES, COUNT_STORE_HITS, COUNT_WAITS = 1, 2, 3, 4, 5
 
 _LogFn = CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
 _DestroyFn = CFUNCTYPE(None, c_void_p)
@@ -90,7 +75,7 @@ _FUNCTIONS = {
 }
 
 _lib: CDLL | None = None
-_generation: Callable[[c_void_p], int]
+_generation: Callable[[c_void_p | None], int]
 
 
 def load(path: str | None = None) -> CDLL:
@@ -105,14 +90,15 @@ def load(path: str | None = None) -> CDLL:
         return _lib
     path = path or os.environ.get("LIBTOKAUTH_PATH") or _find()
     try:
-        lib, with_gil = CDLL(path), PyDLL(path)
+        lib = CDLL(path)
         for name, (result, *arguments) in _FUNCTIONS.items():
-            for handle in (lib, with_gil):
-                function = getattr(handle, name)
-                function.restype, function.argtypes = result, arguments
+            function = getattr(lib, name)
+            function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError) as error:
         raise ImportError(f"libtokauth cannot be used: {error}", path=path) from error
-    _generation = with_gil.tokauth_client_generation  # never blocks, so giving up the GIL would only cost
+    # It never blocks, so giving up the GIL for it would only cost.
+    _generation = PyDLL(path).tokauth_client_generation
+    _generation.restype, _generation.argtypes = c_uint64, [c_void_p]
     _lib = lib
     return lib
 
@@ -126,7 +112,7 @@ def _find() -> str:
 
     found = find_library("tokauth")
     if found is None:
-        raise ImportError(f"{name} not found: call tokauth.load(path), set LIBTOKAUTH_PATH, or put it beside {__file__}")
+        raise ImportError(f"{name} not found: call load(path), set LIBTOKAUTH_PATH, or put it beside {__file__}")
     return found
 
 
@@ -185,7 +171,7 @@ def _bytes(what: str, value: str | int | None) -> bytes | None:
 
 
 def _call(name: str, *arguments: object) -> None:
-    """Calls a function that ends in `out_error`. Other threads run meanwhile."""
+    """Calls a function that ends in `out_error`."""
     lib, error = load(), _Handle("error")
     status = getattr(lib, name)(*arguments, byref(error))
     if status != OK:
@@ -198,6 +184,13 @@ def _call(name: str, *arguments: object) -> None:
             lib.tokauth_error_http_status(error),
             None if retry_after_ms < 0 else retry_after_ms / 1000,
         )
+
+
+def _make(noun: str, name: str, *arguments: object) -> _Handle:
+    """Calls a function that ends in an output and `out_error`."""
+    handle = _Handle(noun)
+    _call(name, *arguments, byref(handle))
+    return handle
 
 
 _loggers: dict[int, Callable[[int, str], None]] = {}
@@ -260,18 +253,14 @@ class Client:
         client._open(config, log, options)
         return client
 
-    def _open(
-        self, config: _Handle, log: Callable[[int, str], None] | None, options: dict[str, str | int | None]
-    ) -> None:
+    def _open(self, config: _Handle, log: Callable[[int, str], None] | None, options: dict) -> None:
         for name, value in options.items():
             _call("tokauth_config_set", config, _bytes("a name", name), _bytes(name, value))
         if log is not None:
             logger = next(_logger_ids)
             _loggers[logger] = log
             load().tokauth_config_set_log(config, _log, logger, _forget_logger)
-        handle = _Handle("client")
-        _call("tokauth_client_new", config, byref(handle))
-        self._adopt(handle)
+        self._adopt(_make("client", "tokauth_client_new", config))
 
     def _adopt(self, handle: _Handle) -> None:
         self._handle: _Handle | None = handle
@@ -296,19 +285,15 @@ class Client:
         kept, token = self._kept
         if generation and generation == kept and token is not None and not force_refresh:
             return token
-        handle = _Handle("token")
         flags = CACHED_ONLY * cached_only | FORCE_REFRESH * force_refresh
-        _call("tokauth_client_token", self._handle, flags, byref(handle))
-        token = Token(handle)
+        token = Token(_make("token", "tokauth_client_token", self._handle, flags))
         if generation == _generation(self._handle):  # or the token may belong to an older generation
             self._kept = (generation, token)
         return token
 
     def authorization(self) -> str:
-        """The value of the Authorization header. Cheap: the same str again while the token is good. Blocks as token()."""
-        generation, token = self._kept
-        if token is None or not generation or generation != _generation(self._handle):
-            token = self.token()
+        """The value of the Authorization header: the same str while the token is good. Blocks as token()."""
+        token = self.token()
         if token.authorization is None:
             message = "this provider's API takes no Authorization header; use headers()"
             raise TokauthError(ERR_UNSUPPORTED, "TOKAUTH_ERR_UNSUPPORTED", message)
@@ -322,15 +307,13 @@ class Client:
         """A sibling with other options, for example another scope; None removes one. It shares credential and log."""
         handle = _Handle("client", load().tokauth_client_clone(self._handle))
         for name, value in options.items():
-            changed = _Handle("client")
-            _call("tokauth_client_with", handle, _bytes("a name", name), _bytes(name, value), byref(changed))
-            handle = changed
+            handle = _make("client", "tokauth_client_with", handle, _bytes("a name", name), _bytes(name, value))
         sibling = type(self).__new__(type(self))
         sibling._adopt(handle)
         return sibling
 
     def invalidate(self, token: Token) -> None:
-        """Tells that an API rejected `token`. Drops it if it is still the latest and tokens are not rejected in a row."""
+        """Tells that an API rejected `token`: if it is still the latest, token() asks for another, but not in a row."""
         _call("tokauth_client_invalidate", self._handle, token._handle)
 
     def clear(self) -> None:
@@ -358,3 +341,67 @@ def providers() -> list[str]:
 def version() -> str:
     """The version of the library, such as "0.1.0"."""
     return load().tokauth_version_string().decode()
+
+
+class RequestsAuth:
+    """For requests, as `auth=`: attaches the headers, and asks once more with a new token after a 401.
+
+    Only a body that can be sent twice is: none, bytes or str. A redirect's 401 says nothing about the token.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __call__(self, request):
+        token = self._client.token()
+        request.headers.update(token.headers)
+        url = request.url
+
+        def retry(response, **send_options):
+            sent = response.request
+            if response.status_code != 401 or sent.url != url:
+                return response
+            fresh = _replace(self._client, token)
+            if fresh is None or not isinstance(sent.body, (type(None), bytes, str)):
+                return response
+            response.content  # read to its end, so that the connection can serve again
+            response.close()
+            again = sent.copy()
+            again.headers.update(fresh.headers)
+            answer = response.connection.send(again, **send_options)
+            answer.history.append(response)
+            answer.request = again
+            return answer
+
+        request.register_hook("response", retry)
+        return request
+
+
+def HttpxAuth(client: Client):
+    """For httpx, as `auth=`: an httpx.Auth that attaches the headers, and asks once more with a new token after a 401.
+
+    Keeps each request's body in memory, to send it twice. With httpx.AsyncClient a renewal blocks the event loop.
+    """
+    import httpx
+
+    class ClientAuth(httpx.Auth):
+        requires_request_body = True
+
+        def auth_flow(self, request):
+            token = client.token()
+            request.headers.update(token.headers)
+            response = yield request
+            if response.status_code == 401 and response.request.url == request.url:
+                fresh = _replace(client, token)
+                if fresh is not None:
+                    request.headers.update(fresh.headers)
+                    yield request
+
+    return ClientAuth()
+
+
+def _replace(client: Client, rejected: Token) -> Token | None:
+    """The token to use instead of a rejected one; None if there is no other."""
+    client.invalidate(rejected)
+    token = client.token()
+    return None if token.value == rejected.value else token

@@ -1,0 +1,187 @@
+//! Options: what is refused, and in which words.
+
+mod world;
+
+use tokauth::{Builder, Client, ErrorKind};
+use world::{World, oauth2};
+
+fn refusal(builder: &Builder) -> (ErrorKind, String) {
+    let error = builder.build().expect_err("this cannot work");
+    let text = error.to_string();
+    assert!(text.starts_with("config: "), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(!text.contains("canary"), "a value is quoted: {text}");
+    (error.kind(), text)
+}
+
+#[test]
+fn a_broken_configuration_names_the_option_and_what_to_do() {
+    let calven = || Client::builder().provider("calven").client_id("canary-id").client_secret("canary-secret");
+    let authvia = || calven().provider("authvia").client_id("canary-id-of-12");
+    for (builder, words) in [
+        (Client::builder(), "provider is missing; set it to one of authvia, calenso, calven, calven-hmac"),
+        (Client::builder().provider("canary-calvin"), "names no built-in provider; did you mean \"calven\"?"),
+        (Client::builder().set("providr", "x"), "unknown option \"providr\"; did you mean \"provider\"?"),
+        (calven().provider_file("x"), "provider and provider_file are both set"),
+        (calven().remove("provider").provider_file("/canary/none.json"), "provider_file cannot be read"),
+        (calven().remove("client_id"), "client_id is missing; calven needs it"),
+        (calven().remove("client_secret"), "client_secret is missing; set it, or client_secret_file"),
+        (calven().client_secret_file("/canary"), "client_secret and client_secret_file are both set"),
+        (calven().remove("client_secret").client_secret_file("/canary/none"), "client_secret_file cannot be read"),
+        (calven().client_secret("canary\n"), "client_secret holds a line break; did you mean client_secret_file?"),
+        (calven().client_secret(""), "client_secret is empty; give it a value or leave it out"),
+        (calven().client_id("canary\r\nX: y"), "client_id holds a line break or a NUL"),
+        (calven().client_id("canary\0"), "client_id holds a line break or a NUL"),
+        (calven().client_id("canary".repeat(20_000)), "longer than 64 KiB"),
+        (calven().scope("canary"), "calven takes no scope; leave it out"),
+        (calven().audience("canary"), "calven takes no audience"),
+        (calven().set("regoin", "canary"), "unknown option \"regoin\"; did you mean \"region\"?"),
+        (calven().set("base_url", "canary"), "unknown option \"base_url\""),
+        (calven().set("region", "canäry"), "region goes into the header x-calven-region: visible ASCII only"),
+        (calven().set("param.", "canary"), "unknown option \"param.\""),
+        (calven().auth("canary"), "auth is one of post for calven"),
+        (calven().auth("basic"), "auth is one of post for calven"),
+        (authvia().auth("post"), "authvia takes no auth"),
+        (oauth2().auth("canary"), "auth is one of post, basic, basic_raw for oauth2"),
+        (authvia().client_id("canary-11ch"), "client_id has 12 to 36 characters at authvia; this one has 11"),
+        (authvia().client_id("canary".repeat(7)), "this one has 42"),
+        (authvia().scope("can"), "scope has at least 5 characters at authvia; this one has 3"),
+        (authvia().set("expiration", "canary"), "expiration is seconds, or a number with s, m, min, h, d or w"),
+        (calven().provider("eventhos"), "base_url is missing; eventhos needs it"),
+        (calven().provider("eventhos").set("base_url", "canary"), "base_url is not a"),
+        (oauth2().remove("token_url"), "token_url is missing; oauth2 needs it"),
+        (calven().token_url("http://canary.example/token"), "token_url is http to another machine"),
+        (calven().token_url("http://127.0.0.1.canary.example/"), "token_url is http to another machine"),
+        (calven().token_url("ftp://canary.example/"), "token_url is neither https nor http"),
+        (calven().token_url("canary.example/token"), "token_url is not a"),
+        (calven().token_url("/canary"), "token_url is not a full URL"),
+        (calven().token_url("https://canary:pass@host/"), "token_url holds credentials"),
+        (calven().token_url("https://canary/#top"), "token_url holds a fragment"),
+        (calven().token_url("https://canary/a b"), "token_url is not a URL"),
+        (calven().timeout_ms("0"), "timeout_ms is from 1 to 600000 milliseconds"),
+        (calven().timeout_ms("600001"), "timeout_ms is from 1 to 600000 milliseconds"),
+        (calven().timeout_ms("canary"), "timeout_ms is a whole number"),
+        (calven().timeout_ms("+5"), "timeout_ms is a whole number"),
+        (calven().min_valid_s("-1"), "min_valid_s is a whole number"),
+        (calven().max_ttl_s("0"), "max_ttl_s is at least 1 second"),
+        (calven().default_ttl_s("1.5"), "default_ttl_s is a whole number"),
+        (calven().refresh_ahead("canary"), "refresh_ahead is auto, off, or whole seconds"),
+        (calven().store("canary"), "store is memory"),
+        (calven().quota("canary"), "quota is none"),
+        (calven().quota("31/canary"), "quota is none"),
+        (calven().proxy("canary"), "proxy is not the URL of an HTTP proxy"),
+        (calven().proxy("socks5://canary:1"), "proxy is not the URL of an HTTP proxy"),
+        (calven().ca_file("/canary/none.pem"), "ca_file cannot be read"),
+        (calven().user_agent("canäry"), "user_agent is visible ASCII"),
+        (calven().header("Content-Length", "canary"), "header.Content-Length is written by the library"),
+        (calven().header("a b", "canary"), "header.a b is not the name of a header"),
+        (calven().header("X-A", "canary").header("x-a", "canary"), "set twice, in different case"),
+        (calven().header("Authorization", "canary"), "would be a second way to authenticate"),
+        (calven().header("X-A", "canäry"), "not visible ASCII"),
+        (calven().param("client_secret", "canary"), "param.client_secret would hide the option client_secret"),
+    ] {
+        let (kind, text) = refusal(&builder);
+        assert!(text.contains(words), "{text}\n  lacks {words}");
+        assert_eq!(kind, ErrorKind::Config, "{text}");
+    }
+}
+
+#[test]
+fn what_this_version_lacks_is_refused_with_a_sentence() {
+    let calven = || Client::builder().provider("calven").client_id("id").client_secret("s");
+    for (builder, words) in [
+        (calven().store("file"), "store=memory"),
+        (calven().store("file:/var/lib/x"), "store=memory"),
+        (calven().store("redis://localhost"), "store=memory"),
+        (calven().store("rediss://localhost"), "store=memory"),
+        (calven().store_key_file("/x"), "leave store_key_file out"),
+        (calven().quota("31/month"), "quota=none"),
+        (calven().quota("10/hour,50/day"), "quota=none"),
+        #[cfg(not(feature = "platform-verifier"))]
+        (calven().ca_file("system"), "platform-verifier"),
+    ] {
+        let (kind, text) = refusal(&builder);
+        assert!(kind == ErrorKind::Unsupported && text.contains(words), "{text}");
+    }
+    calven().store("memory").quota("none").build().unwrap();
+}
+
+#[test]
+fn a_pem_file_without_certificates_is_refused() {
+    let path = std::env::temp_dir().join(format!("tokauth-pem-{}", std::process::id()));
+    for (content, words) in [
+        ("", "ca_file holds no certificate"),
+        ("hello", "ca_file holds no certificate"),
+        ("-----BEGIN CERTIFICATE-----\n%%%%\n-----END CERTIFICATE-----\n", "ca_file is not PEM"),
+    ] {
+        std::fs::write(&path, content).unwrap();
+        let (_, text) = refusal(&oauth2().ca_file(path.to_str().unwrap()));
+        assert!(text.contains(words), "{text}");
+    }
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn http_is_for_this_machine_only() {
+    for url in
+        ["http://127.0.0.1:1/", "http://localhost/t", "http://[::1]:8080/t", "http://127.9.9.9/", "https://x.example/"]
+    {
+        oauth2().token_url(url).build().unwrap();
+    }
+}
+
+#[test]
+fn options_come_in_any_order_and_the_last_word_counts() {
+    let world = World::new();
+    let forwards =
+        [("provider", "oauth2"), ("token_url", "https://a.example/"), ("client_id", "me"), ("client_secret", "s")];
+    let one = forwards.iter().fold(Client::builder(), |builder, (name, value)| builder.set(*name, *value));
+    let other = forwards
+        .iter()
+        .rev()
+        .fold(Client::builder().client_id("replaced").scope("removed"), |builder, (name, value)| {
+            builder.set(*name, *value)
+        });
+    world.client(&one).token().unwrap();
+    world.client(&other.remove("scope").remove("never-set")).token().unwrap();
+    assert_eq!(world.provider.count(), 1, "they are the same");
+}
+
+#[test]
+fn json_is_one_flat_object() {
+    let world = World::new();
+    let builder = oauth2()
+        .scope("from-before")
+        .load_json(r#"{"timeout_ms": 5000, "min_valid_s": 2e1, "param.flag": true, "scope": null, "audience": "a"}"#)
+        .unwrap();
+    world.client(&builder).token().unwrap();
+    assert_eq!(world.provider.last().body, "grant_type=client_credentials&audience=a&flag=true");
+    for (json, words) in [
+        (r#"{"client_id": "canary", "client_id": "canary"}"#, "the JSON member \"client_id\" stands there twice"),
+        (r#"{"client_id": ["canary"]}"#, "the JSON member \"client_id\" is not a text, number or boolean"),
+        (r#"["canary"]"#, "not one flat object"),
+        (r#""canary""#, "not one flat object"),
+        (r#"{"client_secret": "canary" "#, "cannot be read at line 1 column"),
+        (r#"{"client_secret": "canary"} canary"#, "cannot be read at line 1 column"),
+    ] {
+        let error = Client::builder().load_json(json).unwrap_err();
+        let text = error.to_string();
+        assert!(error.kind() == ErrorKind::Config && text.contains(words), "{text}");
+        assert!(!text.contains("canary"), "{text}");
+    }
+}
+
+#[test]
+fn a_debugged_builder_shows_names_only() {
+    let text = format!("{:?}", oauth2().param("x", "canary-value").proxy("http://canary:canary@proxy/"));
+    assert!(text.contains("param.x") && !text.contains("canary"), "{text}");
+}
+
+#[test]
+fn no_public_type_shows_a_secret_or_a_token() {
+    let world = World::new();
+    let client = world.client(&oauth2().param("x", "canary-value").proxy("http://canary:canary@proxy/"));
+    let token = client.token().unwrap();
+    let shown = format!("{client:?} {token:?} {:?}", world.seams);
+    assert!(!shown.contains("canary") && !shown.contains("\"t1\"") && !shown.contains("Basic"), "{shown}");
+}

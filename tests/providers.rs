@@ -1,0 +1,179 @@
+//! Every built-in provider against the stand-in, over http and TLS, through Rust and through the C functions.
+
+mod hosts;
+mod standin;
+
+use hosts::{Host, InC, InRust};
+use standin::{Fault, PROVIDERS, Standin};
+
+/// Runs each behaviour once per host language's API.
+macro_rules! through_both_apis {
+    ($($behaviour:ident),* $(,)?) => {
+        mod in_rust { $(#[test] fn $behaviour() { super::$behaviour::<super::InRust>(); })* }
+        mod in_c { $(#[test] fn $behaviour() { super::$behaviour::<super::InC>(); })* }
+    };
+}
+
+through_both_apis!(
+    each_provider_s_token_is_accepted_by_its_api_and_reused,
+    each_provider_works_over_tls,
+    oauth2_shows_the_credential_in_the_one_way_that_is_asked_for,
+    inputs_reach_the_provider,
+    a_wrong_secret_is_denied_and_nothing_is_cached,
+    a_locked_client_is_told_so,
+    a_clock_that_is_off_is_told_to_a_signer,
+    a_token_without_an_expiry_is_used_for_five_minutes,
+    a_description_of_one_s_own_works_like_a_built_in_one,
+    concurrent_callers_send_one_request,
+);
+
+/// What an API call with the token's headers gets.
+fn call_api(url: &str, headers: &[(String, String)]) -> u16 {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let request = headers.iter().fold(agent.get(url), |request, (name, value)| request.header(name, value));
+    request.call().unwrap().status().as_u16()
+}
+
+fn options_with(options: Vec<(String, String)>, more: &[(&str, &str)]) -> Vec<(String, String)> {
+    options.into_iter().chain(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))).collect()
+}
+
+fn each_provider_s_token_is_accepted_by_its_api_and_reused<H: Host>() {
+    let standin = Standin::start();
+    for provider in PROVIDERS {
+        let client = H::client(&standin.options(provider)).unwrap();
+        let token = client.token().unwrap();
+        assert_eq!(call_api(&standin.api_url(provider), &token.headers), 200, "{provider}");
+        assert!(token.life() > 3590 && token.life() <= 3600, "{provider}: {}", token.life());
+        assert_eq!(client.token().unwrap().value, token.value, "{provider}");
+        assert_eq!(standin.token_requests(provider), 1, "{provider}");
+    }
+    assert_eq!(standin.violations(), [""; 0]);
+}
+
+fn each_provider_works_over_tls<H: Host>() {
+    let standin = Standin::start();
+    for provider in PROVIDERS {
+        let token = H::client(&standin.options_tls(provider)).unwrap().token().unwrap();
+        assert_eq!(call_api(&standin.api_url(provider), &token.headers), 200, "{provider}");
+    }
+    assert_eq!(standin.violations(), [""; 0]);
+}
+
+fn oauth2_shows_the_credential_in_the_one_way_that_is_asked_for<H: Host>() {
+    let standin = Standin::start();
+    for auth in ["post", "basic", "basic_raw"] {
+        let token = H::client(&standin.oauth2_options(auth)).unwrap().token().unwrap();
+        assert_eq!(call_api(&standin.api_url("oauth2"), &token.headers), 200, "{auth}");
+    }
+    assert_eq!(standin.violations(), [""; 0]);
+}
+
+fn inputs_reach_the_provider<H: Host>() {
+    let standin = Standin::start();
+    for (provider, more) in [
+        ("calven", vec![("region", "ause1")]),
+        ("calven-hmac", vec![("region", "usce1")]),
+        ("authvia", vec![("scope", "read:all write:all"), ("expiration", "30min")]),
+        ("authvia", vec![("expiration", "1800")]),
+        ("event-temple", vec![("scope", "crm_read crm_manage")]),
+        ("oauth2", vec![("scope", "a b"), ("audience", "https://api.example/"), ("resource", "https://rs.example/")]),
+    ] {
+        let token = H::client(&options_with(standin.options(provider), &more)).unwrap().token().unwrap();
+        assert_eq!(call_api(&standin.api_url(provider), &token.headers), 200, "{provider} {more:?}");
+        if provider == "authvia" {
+            assert!((1790..=1800).contains(&token.life()), "{}", token.life());
+        }
+    }
+    assert_eq!(standin.violations(), [""; 0]);
+}
+
+fn a_wrong_secret_is_denied_and_nothing_is_cached<H: Host>() {
+    let standin = Standin::start();
+    for provider in PROVIDERS {
+        let wrong = "canary-secret-that-is-wrong";
+        let client = H::client(&options_with(standin.options(provider), &[("client_secret", wrong)])).unwrap();
+        let error = client.token().unwrap_err();
+        assert_eq!(error.status, hosts::DENIED, "{provider}: {}", error.message);
+        assert!(
+            error.message.starts_with(&format!("token: {provider} refused the request (HTTP 4")),
+            "{}",
+            error.message
+        );
+        assert!(!error.message.contains("canary"), "{}", error.message);
+        assert!(error.http_status >= 400, "{provider}");
+        assert_eq!(client.cached().unwrap_err().status, hosts::NOT_CACHED);
+    }
+}
+
+fn a_locked_client_is_told_so<H: Host>() {
+    let standin = Standin::start();
+    let wrong =
+        H::client(&options_with(standin.options("eventhos"), &[("client_secret", "canary-secret-wrong")])).unwrap();
+    for _ in 0..4 {
+        assert_eq!(wrong.token().unwrap_err().provider_code.as_deref(), Some("401100"));
+    }
+    let right = H::client(&standin.options("eventhos")).unwrap();
+    let error = right.token().unwrap_err();
+    assert_eq!(error.provider_code.as_deref(), Some("401003"));
+    assert!(error.message.contains("locked"), "{}", error.message);
+}
+
+fn a_clock_that_is_off_is_told_to_a_signer<H: Host>() {
+    let standin = Standin::start();
+    standin.set_clock_offset(60);
+    let error = H::client(&standin.options("authvia")).unwrap().token().unwrap_err();
+    assert_eq!(error.status, hosts::DENIED);
+    assert!(error.message.contains("behind the server's, which bears 5 s"), "{}", error.message);
+}
+
+fn a_token_without_an_expiry_is_used_for_five_minutes<H: Host>() {
+    let standin = Standin::start();
+    standin.authvia_without_exp(true);
+    let token = H::client(&standin.options("authvia")).unwrap().token().unwrap();
+    assert!((295..=300).contains(&token.life()), "{}", token.life());
+}
+
+fn a_description_of_one_s_own_works_like_a_built_in_one<H: Host>() {
+    let standin = Standin::start();
+    let path = std::env::temp_dir().join(format!("tokauth-own-{}-{}.json", std::process::id(), H::NAME));
+    let own = include_str!("../src/providers/calven.json").replace("\"calven\"", "\"my-own\"");
+    std::fs::write(&path, own).unwrap();
+    let mut options = standin.options("calven");
+    options.retain(|(name, _)| name != "provider");
+    let options = options_with(options, &[("provider_file", path.to_str().unwrap())]);
+    let token = H::client(&options).unwrap().token().unwrap();
+    assert_eq!(call_api(&standin.api_url("calven"), &token.headers), 200);
+
+    std::fs::write(&path, r#"{"name": "broken", "about": "", "request": {"body": "yaml"}}"#).unwrap();
+    let error = H::client(&options).err().unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(error.status, hosts::CONFIG);
+    assert!(error.message.contains("broken at request.body: unknown variant"), "{}", error.message);
+}
+
+fn concurrent_callers_send_one_request<H: Host>() {
+    let standin = Standin::start();
+    let client = H::client(&standin.options("event-temple")).unwrap();
+    let hold = standin.hold("event-temple");
+    let values: Vec<String> = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..50).map(|_| scope.spawn(|| client.token().unwrap().value)).collect();
+        hold.wait_for_request();
+        hold.release();
+        callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+    });
+    assert!(values.iter().all(|value| *value == values[0]));
+    assert_eq!(standin.token_requests("event-temple"), 1);
+}
+
+#[test]
+fn both_apis_tell_the_same_of_a_failure() {
+    let standin = Standin::start();
+    let reply = || Fault::Reply { status: 429, headers: vec![("Retry-After".into(), "7".into())], body: Vec::new() };
+    standin.next("oauth2", reply());
+    standin.next("oauth2", reply());
+    let in_rust = InRust::client(&standin.options("oauth2")).unwrap().token().unwrap_err();
+    let in_c = InC::client(&standin.options("oauth2")).unwrap().token().unwrap_err();
+    assert_eq!(in_rust, in_c);
+    assert_eq!((in_c.status, in_c.http_status, in_c.retry_after_ms), (hosts::RATE_LIMITED, 429, 7000));
+}

@@ -1,0 +1,350 @@
+"""The Python binding against tokauth.h and, through LIBTOKAUTH_PATH, the library.
+
+A working client's options are expected in the environment (TOKAUTH_*), the secret as TOKAUTH_CLIENT_SECRET; the
+provider is oauth2, and every request must bring a new token.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import os
+import pickle
+import re
+import subprocess
+import sys
+import types
+import unittest
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "examples" / "python"))
+
+import tokauth  # noqa: E402
+
+HEADER = (ROOT / "include" / "tokauth.h").read_text()
+
+
+class Header(unittest.TestCase):
+    def test_every_function_is_bound(self) -> None:
+        code = re.sub(r"/\*.*?\*/|^\s*#[^\n]*", "", HEADER, flags=re.DOTALL | re.MULTILINE)
+        declared = re.findall(r"\b(tokauth_\w+)\s*\(([^()]*)\)\s*;", code)
+        counts = {name: 0 if parameters == "void" else parameters.count(",") + 1 for name, parameters in declared}
+        self.assertEqual({name: len(types) - 1 for name, types in tokauth._FUNCTIONS.items()}, counts)
+
+    def test_every_constant_is_bound(self) -> None:
+        macros = re.findall(r"^#define TOKAUTH_((?!VERSION_)\w+) (\d+)$", HEADER, flags=re.MULTILINE)
+        bound = {name: value for name, value in vars(tokauth).items() if isinstance(value, int)}
+        self.assertEqual(bound, {name: int(value) for name, value in macros})
+
+    def test_version_is_the_headers(self) -> None:
+        self.assertIn(f'#define TOKAUTH_VERSION_STRING "{tokauth.version()}"', HEADER)
+
+    def test_providers_are_listed(self) -> None:
+        self.assertEqual(len(tokauth.providers()), 7)
+        self.assertIn("calven-hmac", tokauth.providers())
+
+
+class Loading(unittest.TestCase):
+    def load(self, code: str, **env: str) -> str:
+        """The output of a fresh interpreter that has imported the binding."""
+        return subprocess.run(
+            [sys.executable, "-c", f"import tokauth\n{code}"],
+            env={**os.environ, "PYTHONPATH": os.path.dirname(tokauth.__file__), **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            text=True,
+        ).stdout
+
+    def test_path_is_an_argument(self) -> None:
+        path = os.environ["LIBTOKAUTH_PATH"]
+        code = f"tokauth.load({path!r}); print(tokauth.version())"
+        self.assertEqual(self.load(code, LIBTOKAUTH_PATH="/nowhere"), tokauth.version() + "\n")
+
+    def test_missing_library_is_an_import_error(self) -> None:
+        self.assertIn("ImportError: libtokauth cannot be used: ", self.load("tokauth.version()", LIBTOKAUTH_PATH="/no"))
+
+    def test_second_path_is_refused(self) -> None:
+        tokauth.load()
+        with self.assertRaises(ValueError):
+            tokauth.load("/elsewhere/libtokauth.so")
+
+
+class ClientFlow(unittest.TestCase):
+    def client(self, **options: Any) -> tokauth.Client:
+        """A client whose token no other test shares."""
+        return tokauth.Client.from_env(**{"header.X-Test": self.id(), **options})
+
+    def test_token_is_asked_for_once(self) -> None:
+        with self.client() as client:
+            first, second = client.token(), client.token()
+            self.assertEqual(first.value, second.value)
+            self.assertEqual(first.authorization, f"Bearer {first.value}")
+            self.assertEqual(first.headers["Authorization"], first.authorization)
+            self.assertGreater(first.expires_at, 1_700_000_000)
+            self.assertEqual(client.counter("requests"), 1)
+            self.assertEqual(client.counter(tokauth.COUNT_FAILURES), 0)
+            self.assertEqual(client.counter(4711), 0)
+
+    def test_authorization_is_kept_while_the_generation_holds(self) -> None:
+        with self.client() as client:
+            client.authorization()  # fetched; which generation it has, only the next call can tell
+            kept = client.authorization()
+            self.assertIs(client.authorization(), kept)
+            renewed = client.token(force_refresh=True)
+            self.assertEqual(client.authorization(), renewed.authorization)
+            self.assertNotEqual(client.authorization(), kept)
+            client.clear()
+            self.assertNotEqual(client.authorization(), renewed.authorization)
+
+    def test_headers_belong_to_the_caller(self) -> None:
+        with self.client() as client:
+            client.headers()["Authorization"] = "mine"
+            self.assertEqual(client.headers()["Authorization"], client.authorization())
+
+    def test_token_outlives_its_client(self) -> None:
+        with self.client() as client:
+            token = client.token()
+            other = copy.copy(token)
+        del client
+        value = token.value
+        del token
+        gc.collect()
+        self.assertEqual(other.value, value)
+
+    def test_closed_client_fails(self) -> None:
+        client = self.client()
+        client.authorization()
+        client.close()
+        client.close()
+        with self.assertRaises(tokauth.TokauthError) as caught:
+            client.authorization()
+        self.assertEqual(caught.exception.status, tokauth.ERR_INVALID_ARGUMENT)
+
+    def test_flags(self) -> None:
+        with self.client() as client:
+            with self.assertRaises(tokauth.TokauthError) as caught:
+                client.token(cached_only=True)
+            self.assertEqual(caught.exception.status, tokauth.ERR_NOT_CACHED)
+            with self.assertRaises(tokauth.TokauthError):
+                client.token(cached_only=True, force_refresh=True)
+            self.assertEqual(client.counter("requests"), 0)
+
+    def test_denied_tells_all_but_the_secret(self) -> None:
+        secret = "wrong-canary-5c1b7e02d94f"
+        with self.client(client_secret=secret) as client, self.assertRaises(tokauth.TokauthError) as caught:
+            client.token()
+        error = caught.exception
+        self.assertEqual((error.status, error.status_name), (tokauth.ERR_DENIED, "TOKAUTH_ERR_DENIED"))
+        self.assertEqual((error.provider_code, error.http_status), ("invalid_client", 401))
+        self.assertTrue(error.retry_after is None or error.retry_after > 0, error.retry_after)
+        self.assertEqual(str(error), f"TOKAUTH_ERR_DENIED: {error.message}")
+        self.assertNotIn(secret, repr(error))
+        self.assertEqual(pickle.loads(pickle.dumps(error)).__dict__, error.__dict__)  # comes back from a process pool
+
+    def test_options_are_judged(self) -> None:
+        with self.assertRaises(tokauth.TokauthError) as caught:
+            self.client(clientid="me")
+        self.assertEqual(caught.exception.status, tokauth.ERR_CONFIG)
+        self.assertIn("client_id", caught.exception.message)
+        with self.assertRaises(tokauth.TokauthError):
+            self.client(client_id=None)
+        with self.assertRaises(TypeError):
+            self.client(timeout_ms=2.5)
+        self.client(timeout_ms=2500, **{"param.flag": True, "param.none": None}).close()
+
+    def test_nul_is_not_cut_off(self) -> None:
+        for options in ({"scope": "read\0write"}, {"header.X\0": "x"}):
+            with self.assertRaises(ValueError):
+                self.client(**options)
+        with self.assertRaises(ValueError):
+            tokauth.Client.from_env("TOKAUTH_\0")
+
+    def test_sibling_shares_the_token_unless_it_differs(self) -> None:
+        with self.client() as client:
+            token = client.token()
+            with client.with_options(timeout_ms=5000, min_valid_s=20) as sibling:
+                self.assertEqual(sibling.token().value, token.value)
+            with client.with_options(scope="other", timeout_ms=5000) as sibling:
+                self.assertNotEqual(sibling.token().value, token.value)
+                self.assertEqual(sibling.counter("requests"), 1)
+            with self.assertRaises(tokauth.TokauthError) as caught:
+                client.with_options(scope="other", client_id="me")
+            self.assertEqual(caught.exception.status, tokauth.ERR_CONFIG)
+            self.assertEqual(client.counter("requests"), 1)
+
+    def test_rejected_token_is_replaced(self) -> None:
+        with self.client() as client:
+            rejected = client.token()
+            client.invalidate(rejected)
+            self.assertNotEqual(client.token().value, rejected.value)
+            self.assertEqual(client.counter("requests"), 2)
+
+    def test_budget_is_unlimited(self) -> None:
+        with self.client() as client:
+            self.assertEqual(client.budget(), (None, None))
+
+    def test_repr_hides_the_token(self) -> None:
+        with self.client() as client:
+            token = client.token()
+            self.assertNotIn(token.value, repr(token))
+            self.assertNotIn(token.value, repr(client))
+
+    def test_log_ends_with_its_last_client(self) -> None:
+        lines: list[tuple[int, str]] = []
+        before = len(tokauth._loggers)
+        client = self.client(log=lambda level, message: lines.append((level, message)))
+        sibling = client.with_options(scope="other")
+        token = client.token()
+        self.assertTrue(lines)
+        self.assertTrue(all(1 <= level <= 4 for level, _ in lines))
+        for secret in (token.value, os.environ["TOKAUTH_CLIENT_SECRET"]):
+            self.assertNotIn(secret, str(lines))
+        client.close()
+        self.assertEqual(len(tokauth._loggers), before + 1)
+        sibling.close()
+        self.assertEqual(len(tokauth._loggers), before)
+
+    def test_log_that_raises_does_not_escape(self) -> None:
+        def log(level: int, message: str) -> None:
+            raise RuntimeError(message)
+
+        with mock.patch.object(sys, "unraisablehook") as hook, self.client(log=log) as client:
+            client.token()
+        self.assertTrue(hook.called)
+
+    def test_threads_share_one_request(self) -> None:
+        with self.client() as client, ThreadPoolExecutor(16) as pool:
+            values = set(pool.map(lambda _: client.authorization(), range(64)))
+            self.assertEqual(len(values), 1)
+            self.assertEqual(client.counter("requests"), 1)
+
+    def test_close_waits_for_no_thread_and_harms_none(self) -> None:
+        client = self.client()
+        with ThreadPoolExecutor(4) as pool:
+            calls = [pool.submit(client.token) for _ in range(4)]
+            client.close()
+            for call in calls:
+                error = call.exception()
+                self.assertIn(getattr(error, "status", tokauth.OK), (tokauth.OK, tokauth.ERR_INVALID_ARGUMENT), error)
+
+
+class Request:
+    """What the adapters use of a request of requests or httpx."""
+
+    def __init__(self, body: object = None) -> None:
+        self.url = "https://api.example/"
+        self.headers: dict[str, str] = {}
+        self.body = body
+        self.hook: Any = None
+
+    def register_hook(self, event: str, hook) -> None:
+        assert event == "response"
+        self.hook = hook
+
+    def copy(self) -> Request:
+        return copy.deepcopy(self)
+
+
+class Response:
+    """An answer; as the connection it came over, it notes what is sent again."""
+
+    def __init__(self, status_code: int, request: Request) -> None:
+        self.status_code = status_code
+        self.request = request
+        self.connection = self
+        self.history: list[Response] = []
+        self.sent: list[Request] = []
+        self.content = b""
+
+    def close(self) -> None:
+        pass
+
+    def send(self, request: Request, **options: object) -> Response:
+        self.sent.append(request)
+        return Response(401, request)
+
+
+class Adapters(unittest.TestCase):
+    def setUp(self) -> None:
+        options: dict[str, Any] = {"header.X-Test": self.id()}  # no other test shares its token
+        self.client = tokauth.Client.from_env(**options)
+        self.token = self.client.token()
+        self.addCleanup(self.client.close)
+
+    def requests_answer(self, request: Request, status: int, url: str | None = None) -> tuple[Response, Response]:
+        """What the server answered, and what the caller of requests gets."""
+        request = tokauth.RequestsAuth(self.client)(request)
+        self.assertEqual(request.headers, self.token.headers)
+        hook, request.hook = request.hook, None
+        first = Response(status, request)
+        if url is not None:
+            first.request = Request()
+            first.request.url = url
+        return first, hook(first, timeout=3)
+
+    def test_requests_tries_a_401_once_more(self) -> None:
+        first, answer = self.requests_answer(Request(b"body"), 401)
+        self.assertEqual(len(first.sent), 1)
+        self.assertEqual(first.sent[0].headers, self.client.headers())
+        self.assertNotEqual(first.sent[0].headers, self.token.headers)
+        self.assertEqual((answer.history, answer.request), ([first], first.sent[0]))
+        self.assertEqual(self.client.counter("requests"), 2)
+
+    def test_requests_leaves_other_answers_alone(self) -> None:
+        cases = (
+            (Request(), 200, None),
+            (Request(), 403, None),
+            (Request(), 401, "https://elsewhere.example/"),  # a redirect's answer
+        )
+        for request, status, url in cases:
+            first, answer = self.requests_answer(request, status, url)
+            self.assertIs(answer, first)
+        self.assertEqual(self.client.counter("requests"), 1)
+
+    def test_requests_sends_no_streamed_body_twice(self) -> None:
+        first, answer = self.requests_answer(Request(iter([b"once"])), 401)
+        self.assertIs(answer, first)
+        self.assertNotEqual(self.client.headers(), self.token.headers)
+
+    def httpx_flow(self, request: Request):
+        with mock.patch.dict(sys.modules, httpx=types.SimpleNamespace(Auth=object)):
+            auth = tokauth.HttpxAuth(self.client)
+        self.assertTrue(auth.requires_request_body)
+        flow = auth.auth_flow(request)
+        self.assertIs(next(flow), request)
+        self.assertEqual(request.headers, self.token.headers)
+        return flow
+
+    def test_httpx_tries_a_401_once_more(self) -> None:
+        request = Request()
+        flow = self.httpx_flow(request)
+        self.assertIs(flow.send(Response(401, request)), request)
+        self.assertEqual(request.headers, self.client.headers())
+        self.assertNotEqual(request.headers, self.token.headers)
+        with self.assertRaises(StopIteration):
+            flow.send(Response(401, request))
+        self.assertEqual(self.client.counter("requests"), 2)
+
+    def test_httpx_leaves_other_answers_alone(self) -> None:
+        elsewhere = Request()
+        elsewhere.url = "https://elsewhere.example/"
+        for response in (Response(200, Request()), Response(403, Request()), Response(401, elsewhere)):
+            with self.assertRaises(StopIteration):
+                self.httpx_flow(Request()).send(response)
+        self.assertEqual(self.client.counter("requests"), 1)
+
+    def test_same_token_is_not_tried_again(self) -> None:
+        with mock.patch.object(self.client, "invalidate"):  # as when tokens are rejected in a row
+            first, answer = self.requests_answer(Request(), 401)
+            self.assertIs(answer, first)
+            with self.assertRaises(StopIteration):
+                self.httpx_flow(Request()).send(Response(401, Request()))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,398 @@
+//! What a reply means: token or error, as each provider writes them.
+
+mod world;
+
+use serde_json::{Value, json};
+use tokauth::{Builder, Client, Error, ErrorKind, Token};
+use world::{Act, NOW, S, World, oauth2};
+
+fn client_of(provider: &str) -> Builder {
+    let builder =
+        Client::builder().provider(provider).client_id("client-id-123").client_secret("canary-secret-of-the-test");
+    match provider {
+        "eventhos" => builder.set("base_url", "https://eventhos.example"),
+        _ => builder,
+    }
+}
+
+/// What a client makes of this reply.
+fn read(builder: &Builder, status: u16, headers: &[(&'static str, &str)], body: &str) -> Result<Token, Error> {
+    let world = World::new();
+    let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    world.provider.next(Act::Reply(status, headers, body.to_owned()));
+    let client = world.client(builder);
+    let outcome = client.token();
+    if outcome.is_err() {
+        client.cached().expect_err("nothing is cached");
+    }
+    outcome
+}
+
+/// A JWT with this payload; nobody looks at its signature.
+fn jwt(claims: &Value) -> String {
+    use base64::Engine;
+    let part = |value: &Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.c2ln", part(&json!({"alg": "HS256", "typ": "JWT"})), part(claims))
+}
+
+#[test]
+fn each_provider_s_success_is_read() {
+    let now = NOW as i64;
+    let with_exp = jwt(&json!({"exp": now + 1800}));
+    let without_exp = jwt(&json!({"sub": "x"}));
+    for (provider, status, body, life) in [
+        ("calven", 200, json!({"access_token": "tok", "expires_in": 3600, "token_type": "Bearer"}), 3600),
+        (
+            "calven-hmac",
+            200,
+            json!({"authenticated": true, "message": "ok", "token": "tok", "expiration": now + 409}),
+            409,
+        ),
+        (
+            "calven-hmac",
+            200,
+            json!({"authenticated": true, "message": "ok", "token": "tok", "expiration": (now + 409) * 1000}),
+            409,
+        ),
+        ("calenso", 200, json!({"access_token": "tok", "token_type": "Bearer", "expires_in": 86400}), 86_400),
+        ("calenso", 200, json!({"access_token": "tok"}), 86_400),
+        ("authvia", 201, json!({"type": "Bearer", "token": with_exp}), 1800),
+        ("authvia", 201, json!({"type": "Bearer", "token": without_exp}), 300),
+        ("authvia", 201, json!({"type": "Bearer", "token": "opaque"}), 300),
+        (
+            "eventhos",
+            201,
+            json!({"message": "Token generated", "code": 200000, "content": {"jwt_token": with_exp, "roles": [1]}}),
+            1800,
+        ),
+        (
+            "event-temple",
+            200,
+            json!({"access_token": "tok", "token_type": "Bearer", "expires_in": 7200, "created_at": now}),
+            7200,
+        ),
+        ("event-temple", 200, json!({"access_token": "tok"}), 7200),
+        ("oauth2", 200, json!({"access_token": "tok", "token_type": "Bearer"}), 300),
+    ] {
+        let builder = if provider == "oauth2" { oauth2() } else { client_of(provider) };
+        let token = read(&builder, status, &[], &body.to_string()).unwrap();
+        assert_eq!(token.expires_at() - now, life, "{provider}: {body}");
+    }
+}
+
+#[test]
+fn the_life_that_was_asked_for_counts_where_nothing_else_tells() {
+    let builder = client_of("authvia").set("expiration", "5m");
+    let opaque = json!({"type": "Bearer", "token": "opaque"}).to_string();
+    assert_eq!(read(&builder, 201, &[], &opaque).unwrap().expires_at() - NOW as i64, 300);
+    let builder = client_of("authvia").set("expiration", "2h");
+    assert_eq!(read(&builder, 201, &[], &opaque).unwrap().expires_at() - NOW as i64, 7200);
+    let claimed = json!({"type": "Bearer", "token": jwt(&json!({"exp": NOW + 60}))}).to_string();
+    assert_eq!(read(&builder, 201, &[], &claimed).unwrap().expires_at() - NOW as i64, 60);
+    let builder = oauth2().default_ttl_s("77");
+    assert_eq!(read(&builder, 200, &[], r#"{"access_token": "t"}"#).unwrap().expires_at() - NOW as i64, 77);
+    let builder = oauth2().max_ttl_s("60");
+    assert_eq!(
+        read(&builder, 200, &[], r#"{"access_token": "t", "expires_in": 3600}"#).unwrap().expires_at() - NOW as i64,
+        60
+    );
+}
+
+#[test]
+fn a_token_comes_with_the_headers_its_api_wants() {
+    let tok = json!({"access_token": "tok", "token_type": "Bearer", "expires_in": 60});
+    let table = [
+        (client_of("calven"), tok.clone(), vec![("Authorization", "Bearer tok")]),
+        (
+            client_of("calven").set("region", "usce1"),
+            tok.clone(),
+            vec![("Authorization", "Bearer tok"), ("x-calven-region", "usce1")],
+        ),
+        (client_of("event-temple"), tok.clone(), vec![("Authorization", "Bearer tok")]),
+        (
+            client_of("event-temple").set("org_id", "4711"),
+            tok.clone(),
+            vec![("Authorization", "Bearer tok"), ("X-API-ORG", "4711")],
+        ),
+        (
+            client_of("eventhos"),
+            json!({"content": {"jwt_token": "tok"}}),
+            vec![("Authorization", "BEARER tok"), ("access-key", "tok")],
+        ),
+        (oauth2(), json!({"access_token": "tok", "token_type": "bEaReR"}), vec![("Authorization", "Bearer tok")]),
+    ];
+    for (builder, body, headers) in table {
+        let token = read(&builder, 200, &[], &body.to_string()).unwrap();
+        assert_eq!(token.headers().collect::<Vec<_>>(), headers);
+        assert_eq!(token.authorization(), Some(headers[0].1));
+        assert_eq!(token.value(), "tok");
+    }
+}
+
+#[test]
+fn an_api_without_authorization_gets_its_own_header_only() {
+    let description = json!({
+        "name": "keyed", "about": "Takes the token in a header of its own.", "token_url": "https://auth.example/token",
+        "request": {"auth": ["post"], "body": "json"}, "response": {"token": "/key"},
+        "api": {"headers": {"X-Api-Key": "{token}"}},
+    });
+    let path = std::env::temp_dir().join(format!("tokauth-keyed-{}", std::process::id()));
+    std::fs::write(&path, description.to_string()).unwrap();
+    let builder = Client::builder().provider_file(path.to_str().unwrap()).client_id("me").client_secret("s");
+    let token = read(&builder, 200, &[], r#"{"key": "k1"}"#).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(token.authorization(), None);
+    assert_eq!(token.headers().collect::<Vec<_>>(), [("X-Api-Key", "k1")]);
+}
+
+#[test]
+fn type_and_scope_are_what_the_server_said() {
+    let token = |body: Value| read(&oauth2(), 200, &[], &body.to_string()).unwrap();
+    let plain = token(json!({"access_token": "t"}));
+    assert_eq!((plain.token_type(), plain.scope()), ("Bearer", None));
+    let said = token(json!({"access_token": " t\n", "token_type": "Application Access Token", "scope": ["a", "b"]}));
+    assert_eq!((said.value(), said.token_type(), said.scope()), ("t", "Application Access Token", Some("a b")));
+    let odd = token(json!({"access_token": "t", "token_type": "x\r\ny", "scope": 5}));
+    assert_eq!((odd.token_type(), odd.scope()), ("Bearer", None));
+}
+
+#[test]
+fn a_life_is_read_in_every_spelling() {
+    for (expires_in, life) in [
+        (json!(3600), 3600),
+        (json!("3600"), 3600),
+        (json!(" 3600 "), 3600),
+        (json!(3600.9), 3600),
+        (json!("3600.5"), 3600),
+        (json!("3.6e3"), 3600),
+        (json!(null), 300),
+        (json!(true), 300),
+        (json!([]), 300),
+        (json!("soon"), 300),
+        (json!("inf"), 300),
+        (json!(0), 0),
+        (json!(-1), 0),
+        (json!(9_223_372_036_854_775_807_i64), 31 * 86_400),
+        (json!(u64::MAX), 31 * 86_400),
+        (json!(1e300), 31 * 86_400),
+    ] {
+        let body = json!({"access_token": "t", "expires_in": expires_in}).to_string();
+        let token = read(&oauth2(), 200, &[], &body).unwrap();
+        assert_eq!(token.expires_at() - NOW as i64, life, "{expires_in}");
+    }
+}
+
+#[test]
+fn each_refusal_is_told_by_its_family_code_and_step() {
+    use ErrorKind::{BadResponse, Denied, RateLimited, Server};
+    let calven = || client_of("calven-hmac");
+    for (builder, status, body, kind, code, words) in [
+        (client_of("calven"), 401, "", Denied, None, "token: calven refused the request (HTTP 401); check client_id"),
+        (calven(), 200, r#"{"authenticated": false, "message": "bad hash"}"#, Denied, None, "saying \"bad hash\""),
+        (calven(), 200, r#"{"token": "t", "expiration": 1}"#, Denied, None, "calven-hmac refused"),
+        (
+            client_of("calenso"),
+            401,
+            r#"{"error":"access_denied","error_description":"Unauthorized"}"#,
+            Denied,
+            Some("access_denied"),
+            "wrong client_id or client_secret",
+        ),
+        (
+            client_of("calenso"),
+            403,
+            r#"{"error":"access_denied","error_description":"Service not found: x"}"#,
+            Denied,
+            Some("access_denied"),
+            "audience",
+        ),
+        (
+            client_of("calenso"),
+            429,
+            r#"{"error":"too_many_requests"}"#,
+            RateLimited,
+            Some("too_many_requests"),
+            "limits token requests",
+        ),
+        (
+            client_of("calenso"),
+            501,
+            r#"{"error":"unsupported_grant_type"}"#,
+            Denied,
+            Some("unsupported_grant_type"),
+            "client credentials",
+        ),
+        (client_of("calenso"), 500, "<html>", Server, None, "calenso failed (HTTP 500); ask again later"),
+        (client_of("authvia"), 400, "", Denied, None, "authvia refused"),
+        (
+            client_of("eventhos"),
+            401,
+            r#"{"message":"Incorrect password","code":401100}"#,
+            Denied,
+            Some("401100"),
+            "wrong client_secret (4 wrong secrets lock the client)",
+        ),
+        (client_of("eventhos"), 404, r#"{"message":"no","code":401100}"#, Denied, Some("401100"), "unknown client_id"),
+        (
+            client_of("eventhos"),
+            401,
+            r#"{"message":"locked","code":401003}"#,
+            Denied,
+            Some("401003"),
+            "this client is locked",
+        ),
+        (client_of("eventhos"), 403, r#"{"message":"no","code":403100}"#, Denied, Some("403100"), "long-lived token"),
+        (
+            client_of("eventhos"),
+            401,
+            r#"{"code":400001,"message":"Incorrect client secret"}"#,
+            Denied,
+            Some("400001"),
+            "wrong client_secret",
+        ),
+        (
+            client_of("eventhos"),
+            404,
+            r#"{"code":400004,"message":"not found"}"#,
+            Denied,
+            Some("400004"),
+            "unknown client_id",
+        ),
+        (
+            client_of("eventhos"),
+            401,
+            r#"{"code":400011,"message":"can not"}"#,
+            Denied,
+            Some("400011"),
+            "long-lived token",
+        ),
+        (client_of("eventhos"), 500, r#"{"code":500000,"message":{}}"#, Server, Some("500000"), "eventhos failed"),
+        (
+            client_of("event-temple"),
+            401,
+            r#"{"error":"invalid_client","error_description":"unknown client"}"#,
+            Denied,
+            Some("invalid_client"),
+            "saying \"unknown client\"",
+        ),
+        (oauth2(), 503, "busy", Server, None, "oauth2 failed (HTTP 503)"),
+        (oauth2(), 408, "", Server, None, "(HTTP 408)"),
+        (oauth2(), 404, "<html>", Denied, None, "is token_url the token endpoint?"),
+        (oauth2(), 200, r#"{"error":"invalid_scope"}"#, Denied, Some("invalid_scope"), "HTTP 200, code invalid_scope"),
+        (oauth2(), 200, "", BadResponse, None, "reply: oauth2 answered HTTP 200 with an empty body"),
+        (oauth2(), 200, "<html>log in</html>", BadResponse, None, "that is no JSON"),
+        (oauth2(), 200, r#"{"access_token": "#, BadResponse, None, "no JSON"),
+        (oauth2(), 204, "", BadResponse, None, "an empty body"),
+        (
+            oauth2(),
+            200,
+            "{}",
+            BadResponse,
+            None,
+            "token: oauth2 answered HTTP 200 but the token at /access_token is missing",
+        ),
+        (oauth2(), 200, r#"[{"access_token": "t"}]"#, BadResponse, None, "is missing"),
+        (oauth2(), 200, r#"{"access_token": null}"#, BadResponse, None, "is missing"),
+        (oauth2(), 200, r#"{"access_token": 5}"#, BadResponse, None, "is not a text"),
+        (oauth2(), 200, r#"{"access_token": " "}"#, BadResponse, None, "is empty"),
+        (oauth2(), 200, r#"{"access_token": "null"}"#, BadResponse, None, "is empty"),
+        (oauth2(), 200, r#"{"access_token": "a\r\nX-Evil: 1"}"#, BadResponse, None, "visible ASCII"),
+        (oauth2(), 200, r#"{"access_token": "tök"}"#, BadResponse, None, "visible ASCII"),
+        (oauth2(), 200, "{\"access_token\": \"a\\u0000b\"}", BadResponse, None, "visible ASCII"),
+        (client_of("eventhos"), 201, r#"{"content": {}}"#, BadResponse, None, "/content/jwt_token is missing"),
+    ] {
+        let error = read(&builder, status, &[], body).unwrap_err();
+        let text = error.to_string();
+        assert_eq!((error.kind(), error.provider_code()), (kind, code), "{text}");
+        assert_eq!(error.http_status(), Some(status), "{text}");
+        assert!(text.contains(words), "{text}\n  lacks {words}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+}
+
+#[test]
+fn a_redirect_is_never_followed_and_names_only_the_origin() {
+    for (status, location, told) in [
+        (301, Some("https://other.example/login?client_secret=x"), "to https://other.example,"),
+        (307, Some("http://user:pass@other.example:81/"), "to http://other.example:81,"),
+        (308, Some("/token/"), "to another path of the same host,"),
+        (302, Some("::::"), "elsewhere,"),
+        (302, None, "elsewhere,"),
+    ] {
+        let headers: Vec<_> = location.iter().map(|location| ("location", *location)).collect();
+        let error = read(&oauth2(), status, &headers, "").unwrap_err();
+        let text = error.to_string();
+        assert_eq!(error.kind(), ErrorKind::BadResponse);
+        assert!(text.contains(told) && text.contains("token_url"), "{text}");
+        assert!(!text.contains("secret=") && !text.contains("pass"), "{text}");
+    }
+}
+
+#[test]
+fn the_wait_a_provider_asks_for_is_told() {
+    for (status, value, kind, wait) in [
+        (429, Some("7"), ErrorKind::RateLimited, Some(S * 7)),
+        (429, Some("1.5"), ErrorKind::RateLimited, Some(S * 3 / 2)),
+        (429, Some("1e30"), ErrorKind::RateLimited, Some(S * 3600)),
+        (429, Some("-1"), ErrorKind::RateLimited, None),
+        (429, Some("soon"), ErrorKind::RateLimited, None),
+        (429, None, ErrorKind::RateLimited, None),
+        (429, Some("Sat, 21 Nov 2026 00:00:30 GMT"), ErrorKind::RateLimited, Some(S * 30)),
+        (429, Some("Sat, 21 Nov 2020 00:00:30 GMT"), ErrorKind::RateLimited, Some(S * 0)),
+        (503, Some("5"), ErrorKind::RateLimited, Some(S * 5)),
+        (503, None, ErrorKind::Server, None),
+    ] {
+        let headers: Vec<_> = value.iter().map(|value| ("retry-after", *value)).collect();
+        let error = read(&oauth2(), status, &headers, "").unwrap_err();
+        assert_eq!((error.kind(), error.retry_after()), (kind, wait), "{status} {value:?}");
+    }
+}
+
+#[test]
+fn a_signer_is_told_when_its_clock_is_off() {
+    let refused = |date: &str| read(&client_of("authvia"), 400, &[("date", date)], "").unwrap_err().to_string();
+    assert!(refused("Sat, 21 Nov 2026 00:01:00 GMT").contains("clock is 60 s behind the server's, which bears 5 s"));
+    assert!(refused("Fri, 20 Nov 2026 23:59:50 GMT").contains("clock is 10 s ahead of the server's"));
+    assert!(!refused("Sat, 21 Nov 2026 00:00:04 GMT").contains("clock"));
+}
+
+#[test]
+fn a_provider_s_words_are_one_short_line_without_a_secret_in_them() {
+    let says = |words: &str| {
+        let body = json!({"error": "invalid_request", "error_description": words}).to_string();
+        read(&oauth2().client_secret("Tr0ub4dor&3-xyz"), 400, &[], &body).unwrap_err().to_string()
+    };
+    assert!(says("line one\r\nline \u{1b}[31mtwo").contains("saying \"line one line [31mtwo\""));
+    let long = says(&"x".repeat(60_000));
+    assert!(long.contains(&format!("\"{}…\"", "x".repeat(200))) && long.len() < 400);
+    for leak in ["secret Tr0ub4dor&3-xyz is wrong", "prefix Tr0ub4do", "b4dor&3-", "Basic bWU6VHIwdWI0ZG9yJTI2My14eXo="]
+    {
+        let text = says(leak);
+        assert!(!text.contains("saying"), "{text}");
+    }
+    assert!(says("Tr0ub4d is seven characters").contains("saying"));
+    let code = read(&oauth2(), 400, &[], r#"{"error": "canary-secret-1"}"#).unwrap_err();
+    assert_eq!(code.provider_code(), None, "a code can be a secret too");
+}
+
+#[test]
+fn a_signature_is_not_repeated() {
+    let world = World::new();
+    let client = world.client(&client_of("calven-hmac"));
+    world.provider.next_json(401, json!({}));
+    client.token().unwrap_err();
+    let hash = world.provider.last().json()["hash"].as_str().unwrap().to_owned();
+    world.provider.next_json(401, json!({"message": format!("bad hash {hash}")}));
+    assert!(!client.token().unwrap_err().to_string().contains("saying"), "time stands still, so it is the same hash");
+}
+
+#[test]
+fn json_is_read_whatever_its_label_and_a_bom_is_skipped() {
+    for (label, body) in [
+        ("text/plain", r#"{"access_token": "t"}"#),
+        ("text/html", r#"  {"access_token": "t"}"#),
+        ("application/json; charset=utf-8", "\u{feff}{\"access_token\": \"t\"}"),
+    ] {
+        assert_eq!(read(&oauth2(), 200, &[("content-type", label)], body).unwrap().value(), "t");
+    }
+}

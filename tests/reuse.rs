@@ -1,0 +1,460 @@
+//! When a token is asked for, and when not: on virtual time, against a scripted provider.
+
+mod world;
+
+use std::sync::Arc;
+use std::thread;
+
+use tokauth::{Client, Counter, ErrorKind, LogLevel};
+use world::{Act, MapStore, NOW, S, World, broken, oauth2};
+
+fn value(client: &Client) -> String {
+    client.token().unwrap().value().to_owned()
+}
+
+#[test]
+fn a_token_is_reused_until_ten_seconds_before_its_end() {
+    let world = World::new();
+    let client = world.client(&oauth2().refresh_ahead("off"));
+    assert_eq!(value(&client), "t1");
+    for (passed, expected) in [(0, "t1"), (3589, "t1"), (1, "t2")] {
+        world.clock.advance(S * passed);
+        assert_eq!(value(&client), expected, "{passed} s later");
+    }
+    assert_eq!(client.counter(Counter::Requests), 2);
+}
+
+#[test]
+fn life_counts_from_before_the_request_left() {
+    let world = World::new();
+    let client = world.client(&oauth2().refresh_ahead("off").min_valid_s("0"));
+    *world.provider.connect_time.lock().unwrap() = S * 7;
+    *world.provider.reply_time.lock().unwrap() = S * 5;
+    assert_eq!(client.token().unwrap().expires_at(), NOW as i64 + 7 + 3600);
+    world.clock.advance(S * 3594);
+    assert_eq!(value(&client), "t1");
+    world.clock.advance(S);
+    assert_eq!(value(&client), "t2");
+}
+
+#[test]
+fn min_valid_s_is_honoured_and_capped_at_half_the_life() {
+    let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = lines.clone();
+    let world = World::new();
+    let client = world.client(
+        &oauth2()
+            .refresh_ahead("off")
+            .min_valid_s("3000")
+            .log(move |level, line| log.lock().unwrap().push((level, line.to_owned()))),
+    );
+    assert_eq!(value(&client), "t1");
+    world.clock.advance(S * 1799);
+    assert_eq!(value(&client), "t1");
+    world.clock.advance(S);
+    assert_eq!(value(&client), "t2");
+    let lines = lines.lock().unwrap();
+    let warnings: Vec<_> = lines.iter().filter(|(level, _)| *level == LogLevel::Warning).collect();
+    assert_eq!(warnings.len(), 1, "told once: {warnings:?}");
+    assert!(warnings[0].1.contains("min_valid_s") && warnings[0].1.contains("1800 s"));
+}
+
+#[test]
+fn a_step_of_the_wall_clock_costs_no_request_and_prolongs_no_token() {
+    let world = World::new();
+    let client = world.client(&oauth2().refresh_ahead("off"));
+    assert_eq!(value(&client), "t1");
+    let forty_days = S * 40 * 86_400;
+    for wall in [S * NOW as u32 + forty_days, S * NOW as u32 - forty_days, S * 0] {
+        world.clock.set_wall(wall);
+        assert_eq!(value(&client), "t1");
+    }
+    world.clock.advance(S * 3600);
+    assert_eq!(value(&client), "t2");
+}
+
+#[test]
+fn a_token_without_life_is_handed_out_for_a_second() {
+    for expires_in in [0, -1, 1] {
+        let world = World::new();
+        let client = world.client(&oauth2());
+        world.provider.next_json(200, serde_json::json!({"access_token": "short", "expires_in": expires_in}));
+        assert_eq!(value(&client), "short");
+        world.clock.advance(S - S / 1000);
+        assert_eq!(value(&client), "short", "no more than one request a second");
+        world.clock.advance(S / 1000);
+        assert_eq!(value(&client), "t2");
+    }
+}
+
+/// Starts `count` callers, and returns their join handles when all of them wait for the one request.
+fn callers(
+    world: &World,
+    client: &Client,
+    count: usize,
+) -> Vec<thread::JoinHandle<Result<tokauth::Token, tokauth::Error>>> {
+    world.provider.close();
+    let handles: Vec<_> = (0..count)
+        .map(|_| {
+            let client = client.clone();
+            thread::spawn(move || client.token())
+        })
+        .collect();
+    world.provider.wait_for_arrival();
+    while world.clock.waiters() < count - 1 {
+        thread::yield_now();
+    }
+    handles
+}
+
+#[test]
+fn concurrent_misses_send_one_request() {
+    let world = World::new();
+    let client = world.client(&oauth2());
+    let handles = callers(&world, &client, 32);
+    world.provider.open();
+    for handle in handles {
+        assert_eq!(handle.join().unwrap().unwrap().value(), "t1");
+    }
+    assert_eq!(world.provider.count(), 1);
+    assert_eq!(client.counter(Counter::Waits), 31);
+}
+
+#[test]
+fn a_failure_is_shared_by_all_who_waited() {
+    let world = World::new();
+    let client = world.client(&oauth2());
+    world.provider.next_json(401, serde_json::json!({"error": "invalid_client"}));
+    let handles = callers(&world, &client, 16);
+    world.provider.open();
+    for handle in handles {
+        assert_eq!(handle.join().unwrap().unwrap_err().provider_code(), Some("invalid_client"));
+    }
+    assert_eq!(world.provider.count(), 1);
+    assert_eq!(client.counter(Counter::Failures), 1);
+    assert_eq!(value(&client), "t2", "nothing is cached, and the client is usable");
+}
+
+#[test]
+fn a_panicking_request_releases_the_waiters() {
+    let world = World::new();
+    let client = world.client(&oauth2());
+    world.provider.next(Act::Panic);
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| client.token()));
+    assert!(panicked.is_err());
+    assert_eq!(value(&client), "t1");
+}
+
+#[test]
+fn a_waiter_leaves_at_its_own_deadline_without_harm_to_the_request() {
+    let world = World::new();
+    let client = world.client(&oauth2());
+    let hasty = client.with("timeout_ms", Some("500")).unwrap();
+    let patient = callers(&world, &client, 1).remove(0);
+    let waiter = thread::spawn(move || hasty.token());
+    while world.clock.waiters() < 1 {
+        thread::yield_now();
+    }
+    world.clock.advance(S / 2);
+    let error = waiter.join().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    world.provider.open();
+    assert_eq!(patient.join().unwrap().unwrap().value(), "t1");
+    assert_eq!(world.provider.count(), 1);
+}
+
+#[test]
+fn one_caller_refreshes_ahead_while_the_others_keep_the_valid_token() {
+    let world = World::new();
+    let client = world.client(&oauth2());
+    assert_eq!(value(&client), "t1");
+    world.clock.advance(S * 3299);
+    assert_eq!(value(&client), "t1", "not before the last five minutes");
+    world.clock.advance(S * 151); // past any jitter
+    let elected = callers(&world, &client, 1).remove(0);
+    for _ in 0..10 {
+        assert_eq!(value(&client), "t1");
+    }
+    world.provider.open();
+    assert_eq!(elected.join().unwrap().unwrap().value(), "t2");
+    assert_eq!(value(&client), "t2");
+    assert_eq!(world.provider.count(), 2);
+    assert_eq!(client.counter(Counter::RefreshesAhead), 1);
+    assert_eq!(client.counter(Counter::Waits), 0);
+}
+
+#[test]
+fn a_failed_refresh_leaves_the_valid_token_in_service_and_pauses() {
+    let world = World::new();
+    let client = world.client(&oauth2());
+    assert_eq!(value(&client), "t1");
+    world.clock.advance(S * 3450);
+    for (passed, requests) in [(0, 2), (29, 2), (1, 3)] {
+        world.clock.advance(S * passed);
+        world.provider.next(Act::Lose);
+        assert_eq!(value(&client), "t1");
+        assert_eq!(world.provider.count(), requests, "{passed} s later");
+        if requests == 2 && passed == 29 {
+            assert_eq!(client.generation(), 1, "no caller is to renew it now");
+        }
+    }
+    assert_eq!(client.counter(Counter::Failures), 2);
+    world.clock.advance(S * 120);
+    assert_eq!(client.token().unwrap_err().kind(), broken().kind(), "past its margin the failure shows");
+}
+
+#[test]
+fn refresh_ahead_takes_seconds_and_off() {
+    for (option, at) in [("off", 3590), ("600", 3300)] {
+        let world = World::new();
+        let client = world.client(&oauth2().refresh_ahead(option));
+        assert_eq!(value(&client), "t1");
+        world.clock.advance(S * 2999);
+        assert_eq!(value(&client), "t1");
+        world.clock.advance(S * (at - 2999));
+        assert_eq!(value(&client), "t2", "{option}");
+    }
+}
+
+#[test]
+fn a_sibling_with_a_larger_min_valid_keeps_the_token_warm() {
+    let world = World::new();
+    let client = world.client(&oauth2().refresh_ahead("off"));
+    let warmer = client.with("min_valid_s", Some("600")).unwrap();
+    assert_eq!(value(&client), "t1");
+    world.clock.advance(S * 3000);
+    assert_eq!(value(&client), "t1");
+    assert_eq!(value(&warmer), "t2");
+    assert_eq!(value(&client), "t2");
+    assert_eq!(world.provider.count(), 2);
+}
+
+#[test]
+fn refresh_asks_for_a_new_token_whatever_is_cached() {
+    let world = World::new();
+    let client = world.client(&oauth2());
+    assert_eq!(value(&client), "t1");
+    assert_eq!(client.refresh().unwrap().value(), "t2");
+    assert_eq!(value(&client), "t2");
+    world.provider.next(Act::Lose);
+    client.refresh().unwrap_err();
+    assert_eq!(value(&client), "t2", "a failure leaves the cached token in service");
+}
+
+#[test]
+fn refresh_joins_only_a_request_begun_after_it() {
+    let world = World::new();
+    let client = world.client(&oauth2());
+    let first = callers(&world, &client, 1).remove(0);
+    let buttons: Vec<_> = (0..4)
+        .map(|_| {
+            let client = client.clone();
+            thread::spawn(move || client.refresh())
+        })
+        .collect();
+    while world.clock.waiters() < 4 {
+        thread::yield_now();
+    }
+    world.provider.open();
+    assert_eq!(first.join().unwrap().unwrap().value(), "t1");
+    for button in buttons {
+        assert_eq!(button.join().unwrap().unwrap().value(), "t2");
+    }
+    assert_eq!(world.provider.count(), 2);
+}
+
+#[test]
+fn invalidate_drops_the_token_only_if_it_is_still_the_cached_one() {
+    let world = World::new();
+    let client = world.client(&oauth2());
+    let first = client.token().unwrap();
+    client.invalidate(&first).unwrap();
+    assert_eq!(value(&client), "t2");
+    client.invalidate(&first).unwrap();
+    assert_eq!(value(&client), "t2", "a late 401 for an old token");
+    assert_eq!(world.provider.count(), 2);
+}
+
+#[test]
+fn clear_forgets_the_token() {
+    let world = World::new();
+    let client = world.client(&oauth2());
+    assert_eq!(value(&client), "t1");
+    client.clear().unwrap();
+    assert_eq!(client.cached().unwrap_err().kind(), ErrorKind::NotCached);
+    assert_eq!(value(&client), "t2");
+}
+
+#[test]
+fn cached_never_sends() {
+    let world = World::new();
+    let client = world.client(&oauth2());
+    let error = client.cached().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotCached);
+    assert_eq!(world.provider.count(), 0);
+    assert_eq!(value(&client), "t1");
+    assert_eq!(client.cached().unwrap().value(), "t1");
+    world.clock.advance(S * 3590);
+    client.cached().unwrap_err();
+    assert_eq!(world.provider.count(), 1);
+}
+
+#[test]
+fn the_generation_names_the_token_that_would_be_returned_at_once() {
+    let world = World::new();
+    let client = world.client(&oauth2());
+    assert_eq!(client.generation(), 0);
+    value(&client);
+    assert_eq!(client.generation(), 1);
+    client.refresh().unwrap();
+    assert_eq!(client.generation(), 2);
+    world.clock.advance(S * 3450);
+    assert_eq!(client.generation(), 0, "this caller is to renew it");
+    assert_eq!(client.with("refresh_ahead", Some("off")).unwrap().generation(), 2);
+    value(&client);
+    assert_eq!(client.generation(), 3);
+    client.clear().unwrap();
+    assert_eq!(client.generation(), 0);
+    value(&client);
+    assert_eq!(client.generation(), 4, "never a value that was there before");
+}
+
+#[test]
+fn clients_with_equal_options_share_one_token() {
+    let world = World::new();
+    let one = world.client(&oauth2().scope("b a"));
+    for (builder, shared) in [
+        (oauth2().scope("b a"), true),
+        (oauth2().scope("a  b"), true), // a set
+        (oauth2().scope("a b").timeout_ms("1").min_valid_s("5").refresh_ahead("off").user_agent("x/1"), true),
+        (oauth2().scope("a b c"), false),
+        (oauth2().scope("a b").audience("x"), false),
+        (oauth2().scope("a b").param("x", "1"), false),
+        (oauth2().scope("a b").auth("post"), false),
+        (oauth2().scope("a b").client_secret("canary-secret-2"), false),
+        (oauth2().scope("a b").token_url("https://auth.example/token2"), false),
+    ] {
+        let value_of_one = value(&one);
+        assert_eq!(value(&world.client(&builder)) == value_of_one, shared, "{builder:?}");
+    }
+}
+
+#[test]
+fn a_client_made_per_call_still_sends_one_request() {
+    let world = World::new();
+    for _ in 0..20 {
+        assert_eq!(value(&world.client(&oauth2())), "t1");
+    }
+    assert_eq!(world.provider.count(), 1);
+    world.clock.advance(S * 3600);
+    assert_eq!(value(&world.client(&oauth2())), "t2");
+}
+
+#[test]
+fn slots_without_a_client_linger_while_their_token_lives_and_at_most_64_of_them() {
+    let world = World::new();
+    let client = world.client(&oauth2());
+    for number in 0..1000 {
+        value(&client.with("scope", Some(&format!("s{number}"))).unwrap());
+    }
+    assert_eq!(world.seams.registry.len(), 1 + 64);
+    drop(client.with("scope", Some("never-asked")).unwrap());
+    assert_eq!(world.seams.registry.len(), 1 + 64);
+    let requests = world.provider.count();
+    value(&client.with("scope", Some("s999")).unwrap());
+    assert_eq!(world.provider.count(), requests, "the newest is still there");
+    value(&client.with("scope", Some("s0")).unwrap());
+    assert_eq!(world.provider.count(), requests + 1, "the oldest is gone");
+    world.clock.advance(S * 4000);
+    drop(client);
+    assert_eq!(world.seams.registry.len(), 0, "nothing lingers without life");
+}
+
+#[test]
+fn a_sibling_has_its_own_token_for_another_scope_and_cannot_change_who_it_is() {
+    let world = World::new();
+    let client = world.client(&oauth2());
+    let sibling = client.with("scope", Some("more")).unwrap();
+    assert_eq!((value(&client), value(&sibling)), ("t1".into(), "t2".into()));
+    assert_eq!(value(&sibling.with("scope", None).unwrap()), "t1");
+    for name in ["provider", "provider_file", "client_id", "client_secret", "client_secret_file"] {
+        let error = client.with(name, Some("x")).unwrap_err();
+        assert!(error.kind() == ErrorKind::Config && error.to_string().contains(name), "{error}");
+    }
+}
+
+#[test]
+fn the_store_is_told_of_every_token_and_of_every_end() {
+    let store = Arc::new(MapStore::default());
+    let client = World::with_store(store.clone()).client(&oauth2());
+    let kept = || store.records.lock().unwrap().first().map(|(_, record)| record.token.value().to_owned());
+    value(&client);
+    assert_eq!(kept().as_deref(), Some("t1"));
+    client.clear().unwrap();
+    assert_eq!(kept(), None);
+    let token = client.token().unwrap();
+    assert_eq!(kept().as_deref(), Some("t2"));
+    client.invalidate(&token).unwrap();
+    assert_eq!(kept(), None);
+}
+
+#[test]
+fn a_token_in_the_store_is_served_without_a_request() {
+    let store = Arc::new(MapStore::default());
+    value(&World::with_store(store.clone()).client(&oauth2()));
+    for cached_only in [false, true] {
+        let process = World::with_store(store.clone()); // another registry: as another process
+        let client = process.client(&oauth2().refresh_ahead("off"));
+        let token = if cached_only { client.cached() } else { client.token() };
+        assert_eq!(token.unwrap().value(), "t1");
+        assert_eq!(client.counter(Counter::StoreHits), 1);
+        process.clock.advance(S * 3589);
+        assert_eq!(value(&client), "t1");
+        assert_eq!(process.provider.count(), 0);
+        process.clock.advance(S);
+        client.cached().unwrap_err();
+        assert_eq!(process.provider.count(), 0, "what the store holds is as old");
+    }
+}
+
+#[test]
+fn a_broken_store_costs_requests_not_tokens() {
+    let store = Arc::new(MapStore::default());
+    store.broken.store(true, std::sync::atomic::Ordering::SeqCst);
+    let world = World::with_store(store.clone());
+    let client = world.client(&oauth2());
+    assert_eq!(value(&client), "t1");
+    assert_eq!(value(&client), "t1");
+    client.clear().unwrap_err();
+    assert_eq!(value(&client), "t2", "it was dropped here all the same");
+}
+
+#[test]
+fn a_secret_file_is_read_again_before_each_request() {
+    let path = std::env::temp_dir().join(format!("tokauth-rotated-{}", std::process::id()));
+    std::fs::write(&path, "old-secret\n").unwrap();
+    let world = World::new();
+    let builder = oauth2().remove("client_secret").client_secret_file(path.to_str().unwrap()).auth("post");
+    let client = world.client(&builder);
+    value(&client);
+    assert!(world.provider.last().body.ends_with("client_secret=old-secret"));
+    std::fs::write(&path, "new-secret\n").unwrap();
+    client.refresh().unwrap();
+    assert!(world.provider.last().body.ends_with("client_secret=new-secret"));
+    std::fs::remove_file(&path).unwrap();
+    let error = client.refresh().unwrap_err();
+    assert!(error.kind() == ErrorKind::Config && error.to_string().contains("client_secret_file"), "{error}");
+    assert_eq!(value(&client), "t2", "the cached token stays in service");
+}
+
+#[test]
+fn a_signed_request_is_signed_when_the_connection_stands() {
+    let world = World::new();
+    let client = world.client(
+        &Client::builder().provider("authvia").client_id("client-id-123").client_secret("canary-secret-authvia"),
+    );
+    *world.provider.connect_time.lock().unwrap() = S * 7;
+    world.provider.next_json(201, serde_json::json!({"type": "Bearer", "token": "t"}));
+    value(&client);
+    assert_eq!(world.provider.last().json()["timestamp"], NOW + 7);
+}

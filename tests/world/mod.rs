@@ -1,0 +1,297 @@
+//! A world for tests: time that only the test moves, a provider that answers what the test says, a store in a map.
+#![allow(dead_code, unreachable_pub)] // each test file uses a part
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::time::Duration;
+
+use tokauth::seams::{
+    Clock, Deadline, Event, Head, Key, Memory, Record, Registry, Reply, Seams, Secret, Sent, Store, Transport,
+};
+use tokauth::{Builder, Client, Error, Token};
+
+pub const S: Duration = Duration::from_secs(1);
+/// 2026-11-21 00:00:00 UTC.
+pub const NOW: u64 = 1_795_219_200;
+
+/// Boot and wall time, moved by hand.
+#[derive(Debug)]
+pub struct VirtualClock {
+    times: Mutex<(Duration, Duration)>,
+    waiting: Mutex<Vec<Weak<Event>>>,
+    asleep: AtomicUsize,
+}
+
+impl VirtualClock {
+    pub fn advance(&self, by: Duration) {
+        let mut times = self.times.lock().unwrap();
+        times.0 += by;
+        times.1 += by;
+        drop(times);
+        self.asleep_changed();
+    }
+
+    /// Steps the wall clock only, as people and NTP do.
+    pub fn set_wall(&self, since_epoch: Duration) {
+        self.times.lock().unwrap().1 = since_epoch;
+    }
+
+    /// How many threads wait now.
+    pub fn waiters(&self) -> usize {
+        self.asleep.load(Ordering::SeqCst)
+    }
+
+    fn asleep_changed(&self) {
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap());
+        waiting.iter().filter_map(Weak::upgrade).for_each(|event| event.poke());
+    }
+}
+
+impl Clock for VirtualClock {
+    fn since_boot(&self) -> Duration {
+        self.times.lock().unwrap().0
+    }
+
+    fn since_epoch(&self) -> Duration {
+        self.times.lock().unwrap().1
+    }
+
+    fn wait(&self, event: &Arc<Event>, until: Duration) {
+        self.asleep.fetch_add(1, Ordering::SeqCst);
+        event.wait_while(|| {
+            self.waiting.lock().unwrap().push(Arc::downgrade(event));
+            self.since_boot() >= until
+        });
+        self.asleep.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// What the scripted provider does with the next request.
+pub enum Act {
+    /// Answers.
+    Reply(u16, Vec<(&'static str, String)>, String),
+    /// Fails before the body is asked for.
+    Refuse(Error),
+    /// Takes the body and never answers.
+    Lose,
+    /// Panics.
+    Panic,
+}
+
+/// One request as it left.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+/// A provider behind the transport's seam: answers what is queued, else a token `tN` that lives an hour.
+#[derive(Default)]
+pub struct Provider {
+    acts: Mutex<VecDeque<Act>>,
+    pub requests: Mutex<Vec<Request>>,
+    /// Passes before the connection stands, and before the reply is there.
+    pub connect_time: Mutex<Duration>,
+    pub reply_time: Mutex<Duration>,
+    gate: Mutex<Gate>,
+    gate_changed: Condvar,
+    clock: Mutex<Option<Arc<VirtualClock>>>,
+}
+
+#[derive(Default)]
+struct Gate {
+    closed: bool,
+    arrived: usize,
+}
+
+impl std::fmt::Debug for Provider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Provider")
+    }
+}
+
+impl Provider {
+    pub fn next(&self, act: Act) {
+        self.acts.lock().unwrap().push_back(act);
+    }
+
+    pub fn next_json(&self, status: u16, body: serde_json::Value) {
+        self.next(Act::Reply(status, vec![("content-type", "application/json".into())], body.to_string()));
+    }
+
+    pub fn count(&self) -> usize {
+        self.requests.lock().unwrap().len()
+    }
+
+    pub fn last(&self) -> Request {
+        self.requests.lock().unwrap().last().cloned().expect("a request was sent")
+    }
+
+    /// Requests stop before their reply until [`open`](Provider::open).
+    pub fn close(&self) {
+        *self.gate.lock().unwrap() = Gate { closed: true, arrived: 0 };
+    }
+
+    pub fn open(&self) {
+        self.gate.lock().unwrap().closed = false;
+        self.gate_changed.notify_all();
+    }
+
+    /// Returns when a request stands before the closed gate.
+    pub fn wait_for_arrival(&self) {
+        let mut gate = self.gate.lock().unwrap();
+        while gate.arrived == 0 {
+            gate = self.gate_changed.wait(gate).unwrap();
+        }
+    }
+
+    fn pass_gate(&self) {
+        let mut gate = self.gate.lock().unwrap();
+        gate.arrived += 1;
+        self.gate_changed.notify_all();
+        while gate.closed {
+            gate = self.gate_changed.wait(gate).unwrap();
+        }
+    }
+
+    fn pass_time(&self, time: &Mutex<Duration>) {
+        let time = *time.lock().unwrap();
+        if let Some(clock) = &*self.clock.lock().unwrap() {
+            clock.advance(time);
+        }
+    }
+}
+
+impl Transport for Provider {
+    fn send(
+        &self,
+        head: &Head,
+        _deadline: Deadline,
+        body: &mut dyn FnMut() -> Result<Secret, Error>,
+    ) -> Result<Sent, Error> {
+        let act = self.acts.lock().unwrap().pop_front();
+        match act {
+            Some(Act::Refuse(error)) => return Err(error),
+            Some(Act::Panic) => panic!("the transport broke"),
+            _ => {}
+        }
+        self.pass_time(&self.connect_time);
+        let body = body()?;
+        assert_eq!(body.expose().len(), head.content_length, "the head tells the body's length");
+        let headers = head.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
+        let request = Request { url: head.url.clone(), headers, body: body.expose().to_owned() };
+        let number = {
+            let mut requests = self.requests.lock().unwrap();
+            requests.push(request);
+            requests.len()
+        };
+        self.pass_gate();
+        self.pass_time(&self.reply_time);
+        let (status, headers, body) = match act {
+            None => {
+                (200, vec![], format!(r#"{{"access_token": "t{number}", "token_type": "Bearer", "expires_in": 3600}}"#))
+            }
+            Some(Act::Reply(status, headers, body)) => (status, headers, body),
+            Some(_) => return Ok(Sent::Lost(broken())),
+        };
+        let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Ok(Sent::Reply(Reply { status, headers, body: body.into_bytes().into() }))
+    }
+}
+
+/// Any error will do for a transport that fails.
+pub fn broken() -> Error {
+    Client::builder().build().expect_err("a client without options")
+}
+
+/// A store that a test can look into and break.
+#[derive(Debug, Default)]
+pub struct MapStore {
+    pub records: Mutex<Vec<(Key, Record)>>,
+    pub broken: std::sync::atomic::AtomicBool,
+}
+
+impl MapStore {
+    fn work(&self) -> Result<(), Error> {
+        if self.broken.load(Ordering::SeqCst) { Err(broken()) } else { Ok(()) }
+    }
+}
+
+impl Store for MapStore {
+    fn load(&self, key: &Key) -> Result<Option<Record>, Error> {
+        self.work()?;
+        Ok(self.records.lock().unwrap().iter().find(|(known, _)| known == key).map(|(_, record)| record.clone()))
+    }
+
+    fn save(&self, key: &Key, record: &Record) -> Result<(), Error> {
+        self.work()?;
+        let mut records = self.records.lock().unwrap();
+        records.retain(|(known, _)| known != key);
+        records.push((key.clone(), record.clone()));
+        Ok(())
+    }
+
+    fn forget(&self, key: &Key, token: Option<&Token>) -> Result<(), Error> {
+        self.work()?;
+        let same = |record: &Record| token.is_none_or(|token| token.value() == record.token.value());
+        self.records.lock().unwrap().retain(|(known, record)| known != key || !same(record));
+        Ok(())
+    }
+}
+
+/// All of it together.
+#[derive(Clone)]
+pub struct World {
+    pub clock: Arc<VirtualClock>,
+    pub provider: Arc<Provider>,
+    pub seams: Seams,
+}
+
+impl World {
+    pub fn new() -> World {
+        let clock = Arc::new(VirtualClock {
+            times: Mutex::new((S * 100_000, S * NOW as u32)),
+            waiting: Mutex::default(),
+            asleep: AtomicUsize::new(0),
+        });
+        let provider = Arc::new(Provider::default());
+        *provider.clock.lock().unwrap() = Some(clock.clone());
+        let mut seams = Seams::system().unwrap();
+        seams.clock = clock.clone();
+        seams.store = Arc::new(Memory);
+        seams.transport = Some(provider.clone());
+        seams.registry = Registry::new([7; 32]);
+        World { clock, provider, seams }
+    }
+
+    pub fn with_store(store: Arc<dyn Store>) -> World {
+        let mut world = World::new();
+        world.seams.store = store;
+        world
+    }
+
+    pub fn client(&self, builder: &Builder) -> Client {
+        builder.build_over(self.seams.clone()).unwrap()
+    }
+}
+
+/// A sound client of the plain OAuth 2 provider.
+pub fn oauth2() -> Builder {
+    Client::builder()
+        .provider("oauth2")
+        .token_url("https://auth.example/token")
+        .client_id("me")
+        .client_secret("canary-secret-1")
+}
