@@ -3,16 +3,8 @@
 mod hosts;
 mod standin;
 
-use hosts::{Host, InC, InRust};
+use hosts::{Host, InC, InRust, through_both_apis};
 use standin::{Fault, PROVIDERS, Standin};
-
-/// Runs each behaviour once per host language's API.
-macro_rules! through_both_apis {
-    ($($behaviour:ident),* $(,)?) => {
-        mod in_rust { $(#[test] fn $behaviour() { super::$behaviour::<super::InRust>(); })* }
-        mod in_c { $(#[test] fn $behaviour() { super::$behaviour::<super::InC>(); })* }
-    };
-}
 
 through_both_apis!(
     each_provider_s_token_is_accepted_by_its_api_and_reused,

@@ -19,6 +19,15 @@ pub const RATE_LIMITED: i32 = TOKAUTH_ERR_RATE_LIMITED;
 pub const SERVER: i32 = TOKAUTH_ERR_SERVER;
 pub const BAD_RESPONSE: i32 = TOKAUTH_ERR_BAD_RESPONSE;
 
+/// Runs each behaviour once through each API.
+macro_rules! through_both_apis {
+    ($($behaviour:ident),* $(,)?) => {
+        mod in_rust { $(#[test] fn $behaviour() { super::$behaviour::<super::hosts::InRust>(); })* }
+        mod in_c { $(#[test] fn $behaviour() { super::$behaviour::<super::hosts::InC>(); })* }
+    };
+}
+pub(crate) use through_both_apis;
+
 /// A failure as both APIs tell it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -49,6 +58,7 @@ pub trait Host: Sized + Sync {
     fn client(options: &[(String, String)]) -> Result<Self, Failure>;
     fn token(&self) -> Result<Seen, Failure>;
     fn cached(&self) -> Result<Seen, Failure>;
+    fn clear(&self);
 }
 
 pub struct InRust(Client);
@@ -67,6 +77,10 @@ impl Host for InRust {
 
     fn cached(&self) -> Result<Seen, Failure> {
         self.0.cached().map(seen).map_err(told)
+    }
+
+    fn clear(&self) {
+        self.0.clear().unwrap();
     }
 }
 
@@ -132,6 +146,10 @@ impl Host for InC {
 
     fn cached(&self) -> Result<Seen, Failure> {
         self.ask(TOKAUTH_CACHED_ONLY)
+    }
+
+    fn clear(&self) {
+        assert_eq!(unsafe { tokauth_client_clear(self.0, ptr::null_mut()) }, TOKAUTH_OK);
     }
 }
 

@@ -116,6 +116,8 @@ fn wait_for_stop(shared: &Shared, limit: Duration) -> bool {
 
 /// None at the end of the connection and for anything that is not a request.
 fn read_request(stream: &mut impl BufRead) -> Option<Recorded> {
+    // A TLS handshake on the plain port has no line end to wait for.
+    stream.fill_buf().ok()?.first()?.is_ascii_uppercase().then_some(())?;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         (stream.read_until(b'\n', &mut head).ok()? > 0).then_some(())?;
