@@ -198,7 +198,7 @@ fn a_proxy_in_the_environment_is_not_used() {
     let standin = Standin::start();
     let program = std::env::current_exe().unwrap();
     let mut child = std::process::Command::new(program);
-    child.args(["--exact", "child_of_the_proxy_test", "--nocapture"]).env("TOKAUTH_TEST_URL", standin.http());
+    child.args(["--exact", "child_of_the_proxy_test", "--nocapture"]).env("LIBTOKAUTH_TEST_URL", standin.http());
     for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"] {
         child.env(name, standin.refusing_proxy());
     }
@@ -208,7 +208,7 @@ fn a_proxy_in_the_environment_is_not_used() {
 
 #[test]
 fn child_of_the_proxy_test() {
-    let Ok(url) = std::env::var("TOKAUTH_TEST_URL") else { return };
+    let Ok(url) = std::env::var("LIBTOKAUTH_TEST_URL") else { return };
     let client = tokauth::Client::builder()
         .provider("calven")
         .client_id(standin::client_id("calven"))

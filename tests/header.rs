@@ -31,13 +31,13 @@ fn the_committed_header_matches_the_source() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let path = root.join("include/tokauth.h");
     let generated = generate(root);
-    if std::env::var_os("TOKAUTH_BLESS").is_some() {
+    if std::env::var_os("LIBTOKAUTH_BLESS").is_some() {
         std::fs::write(&path, generated).expect("include/ is writable");
         return;
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         committed == generated,
-        "include/tokauth.h differs from src/ffi; bless it with: TOKAUTH_BLESS=1 cargo test --test header"
+        "include/tokauth.h differs from src/ffi; bless it with: LIBTOKAUTH_BLESS=1 cargo test --test header"
     );
 }

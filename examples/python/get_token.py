@@ -16,7 +16,7 @@ def main() -> int:
             client.token()  # the same token, and no request
             requests = client.counter("requests")
     except tokauth.TokauthError as error:
-        print(f"token: {error}", file=sys.stderr)
+        print(f"get_token: {error}", file=sys.stderr)
         return 1
 
     for name, value in token.headers.items():

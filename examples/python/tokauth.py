@@ -313,11 +313,11 @@ class Client:
         return sibling
 
     def invalidate(self, token: Token) -> None:
-        """Tells that an API rejected `token`: if it is still the latest, token() asks for another, but not in a row."""
+        """Tells that an API rejected `token`: if it is still the latest, token() asks for another."""
         _call("tokauth_client_invalidate", self._handle, token._handle)
 
     def clear(self) -> None:
-        """Forgets the token and what failed before."""
+        """Forgets the token."""
         _call("tokauth_client_clear", self._handle)
 
     def counter(self, which: str | int) -> int:

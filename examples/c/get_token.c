@@ -1,8 +1,8 @@
 /*
  * Asks for a token twice and shows that one request was enough.
  *
- *   cc token.c $(pkg-config --cflags --libs tokauth) -o token
- *   TOKAUTH_PROVIDER=oauth2 TOKAUTH_TOKEN_URL=... TOKAUTH_CLIENT_ID=... TOKAUTH_CLIENT_SECRET_FILE=... ./token
+ *   cc get_token.c $(pkg-config --cflags --libs tokauth) -o get_token
+ *   TOKAUTH_PROVIDER=oauth2 TOKAUTH_TOKEN_URL=... TOKAUTH_CLIENT_ID=... TOKAUTH_CLIENT_SECRET_FILE=... ./get_token
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +37,7 @@ int main(void)
         || tokauth_client_new(config, &client, &error) != TOKAUTH_OK
         || tokauth_client_token(client, 0, &token, &error) != TOKAUTH_OK
         || tokauth_client_token(client, 0, &again, &error) != TOKAUTH_OK) {
-        fprintf(stderr, "token: %s: %s\n", tokauth_status_name(tokauth_error_status(error)),
+        fprintf(stderr, "get_token: %s: %s\n", tokauth_status_name(tokauth_error_status(error)),
                 tokauth_error_message(error));
         goto done;
     }

@@ -1,0 +1,149 @@
+//! Real hosts: C compiled by the system's compiler and CPython, against the stand-in.
+
+mod standin;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use standin::{PROVIDERS, Standin};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Where cargo put this test, and beside it the shared library of the same build.
+fn built() -> PathBuf {
+    std::env::current_exe().unwrap().parent().unwrap().to_owned()
+}
+
+/// A command with the options in its environment and no other variable that looks like one.
+fn command(program: impl AsRef<std::ffi::OsStr>, options: &[(String, String)]) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("TOKAUTH_")) {
+            command.env_remove(name);
+        }
+    }
+    command.envs(options.iter().map(|(name, value)| (format!("TOKAUTH_{}", name.to_uppercase()), value)));
+    command.env("LD_LIBRARY_PATH", built()).env("LIBTOKAUTH_PATH", built().join("libtokauth.so"));
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+fn run(mut command: Command, install: &str) -> Output {
+    command.output().unwrap_or_else(|e| panic!("{:?} cannot be run: {e}; install {install}", command.get_program()))
+}
+
+/// What a program printed; it must succeed.
+fn printed(command: Command, install: &str) -> String {
+    let name = format!("{command:?}");
+    let Output { status, stdout, stderr } = run(command, install);
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{name} ended with {status}:\n{stdout}{stderr}");
+    stdout.into_owned() + &stderr
+}
+
+/// Compiles one C file against the committed header and the library of this build.
+fn compile(source: &str) -> PathBuf {
+    let program = built().join(Path::new(source).file_stem().unwrap());
+    let mut cc = Command::new("gcc");
+    cc.args(["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I"]).arg(root().join("include"));
+    cc.arg(root().join(source)).arg("-L").arg(built()).arg("-ltokauth").arg("-o").arg(&program);
+    printed(cc, "gcc (Debian: apt-get install gcc libc6-dev)");
+    program
+}
+
+fn python(script: &str, options: &[(String, String)]) -> Command {
+    let mut command = command("python3", options);
+    command.arg(root().join(script));
+    command
+}
+
+const PYTHON: &str = "Python 3.8 or newer (Debian: apt-get install python3)";
+
+static IN_C: OnceLock<PathBuf> = OnceLock::new();
+
+/// The same small program in each language.
+fn small_programs(options: &[(String, String)]) -> Vec<(&'static str, Command)> {
+    let in_rust = built().parent().unwrap().join("examples/get_token");
+    assert!(in_rust.exists(), "examples/get_token is not built; run cargo test as a whole, or cargo build --examples");
+    vec![
+        ("C", command(IN_C.get_or_init(|| compile("examples/c/get_token.c")), options)),
+        ("Python", python("examples/python/get_token.py", options)),
+        ("Rust", command(in_rust, options)),
+    ]
+}
+
+#[test]
+fn the_small_program_prints_the_same_in_every_language() {
+    let standin = Standin::start();
+    for (asked, (language, program)) in small_programs(&standin.options("eventhos")).into_iter().enumerate() {
+        let text = printed(program, PYTHON);
+        let lines: Vec<&str> = text.lines().collect();
+        let [authorization, access_key, expires, requests] = lines[..] else { panic!("{language}: {text}") };
+        assert!(authorization.starts_with("Authorization: BEARER eyJ"), "{language}: {text}");
+        assert!(access_key.starts_with("access-key: eyJ"), "{language}: {text}");
+        assert!(["expires in 3600 s", "expires in 3599 s"].contains(&expires), "{language}: {text}");
+        assert_eq!(requests, "requests sent: 1", "{language}");
+        assert!(!text.contains(standin::TOKEN_WORD), "{language} prints the token: {text}");
+        assert_eq!(standin.token_requests("eventhos"), asked + 1, "{language}");
+    }
+}
+
+#[test]
+fn the_small_program_tells_an_error_in_the_same_words_in_every_language() {
+    let standin = Standin::start();
+    let mut options = standin.options("event-temple");
+    options.retain(|(name, _)| name != "client_secret");
+    options.push(("client_secret".into(), "canary-secret-that-is-wrong".into()));
+    for (language, program) in small_programs(&options) {
+        let Output { status, stdout, stderr } = run(program, PYTHON);
+        let text = String::from_utf8_lossy(&stderr);
+        assert_eq!((status.code(), stdout.len()), (Some(1), 0), "{language}: {text}");
+        assert!(
+            text.starts_with("get_token: ") && text.contains("event-temple refused the request (HTTP 401"),
+            "{text}"
+        );
+        assert!(!text.contains("canary"), "{language}: {text}");
+    }
+}
+
+#[test]
+fn every_provider_works_from_c_and_from_python_over_tls() {
+    let standin = Standin::start();
+    for provider in PROVIDERS {
+        for (language, program) in small_programs(&standin.options_tls(provider)) {
+            assert!(printed(program, PYTHON).ends_with("requests sent: 1\n"), "{provider} from {language}");
+        }
+    }
+    assert_eq!(standin.violations(), [""; 0]);
+}
+
+/// A test program of its own closes with `N passed, N failed`.
+fn passes(command: Command, install: &str) {
+    let text = printed(command, install);
+    assert!(text.contains(" passed, 0 failed"), "{text}");
+}
+
+#[test]
+fn the_c_functions_behave_as_the_header_says() {
+    let standin = Standin::start();
+    passes(command(compile("tests/c/abi.c"), &standin.oauth2_options("post")), "gcc");
+    assert_eq!(standin.violations(), [""; 0]);
+}
+
+#[test]
+fn null_is_refused_or_harmless_in_every_place() {
+    let standin = Standin::start();
+    let mut matrix = python("tests/python/null_matrix.py", &standin.oauth2_options("post"));
+    matrix.arg(root().join("include/tokauth.h"));
+    passes(matrix, PYTHON);
+}
+
+#[test]
+fn the_python_binding_works_and_knows_the_whole_header() {
+    let standin = Standin::start();
+    let text = printed(python("tests/python/test_binding.py", &standin.oauth2_options("post")), PYTHON);
+    assert!(text.ends_with("OK\n") && !text.contains("skipped"), "{text}");
+}
