@@ -93,16 +93,20 @@ impl Exchange<'_> {
         let head = plan.head(self.clock.since_epoch())?;
         let mut secrets = vec![secret];
         secrets.extend(head.headers.iter().filter(|(name, _)| name == "Authorization").map(|(_, value)| value.clone()));
-        let mut sent = (Duration::ZERO, Duration::ZERO);
+        let (mut sent, mut shown) = ((Duration::ZERO, Duration::ZERO), None);
         let reply = self.transport.send(&head, deadline, &mut || {
             // The provider cannot have issued a token before this.
             sent = (self.clock.since_boot(), self.clock.since_epoch());
             let body = plan.body(sent.1, self.random)?;
             secrets.extend(body.signatures);
+            shown = Some(body.shown);
             self.counters.add(Counter::Requests);
             Ok(body.text)
-        })?;
-        let reply = match reply {
+        });
+        if let Some(fields) = shown {
+            settings.log.line(LogLevel::Debug, || format!("{}: {}; {fields}", settings.provider.name, head.shown()));
+        }
+        let reply = match reply? {
             Sent::Reply(reply) => reply,
             Sent::Lost(error) => return Err(error),
         };

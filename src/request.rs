@@ -1,10 +1,9 @@
 //! From a provider's description and a client's settings to an HTTP request. Pure: time and random bytes are arguments.
 
 use std::fmt;
-use std::fmt::Write;
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode_byte, utf8_percent_encode};
 use zeroize::Zeroizing;
 
 use crate::credential::{basic, sign};
@@ -21,6 +20,19 @@ pub struct Head {
     pub headers: Vec<(String, Secret)>,
     /// The exact length of the body to come.
     pub content_length: usize,
+}
+
+impl Head {
+    /// The head, secrets masked, for the log; a query may hold anything.
+    pub(crate) fn shown(&self) -> String {
+        let url = self.url.split('?').next().unwrap_or_default();
+        let plain = ["accept", "content-type", "user-agent"];
+        let headers = self.headers.iter().map(|(name, value)| match plain.contains(&&*name.to_lowercase()) {
+            true => format!("{name}: {}", value.expose()),
+            false => format!("{name}: ***"),
+        });
+        format!("POST {url}; {}", headers.collect::<Vec<_>>().join(", "))
+    }
 }
 
 impl fmt::Debug for Head {
@@ -44,6 +56,8 @@ pub(crate) struct Plan<'a> {
 pub(crate) struct Body {
     pub(crate) text: Secret,
     pub(crate) signatures: Vec<Secret>,
+    /// The fields, secrets masked, for the log.
+    pub(crate) shown: String,
 }
 
 /// The source of random bytes.
@@ -107,21 +121,22 @@ impl<'a> Plan<'a> {
         }
         if self.settings.auth == Some(Auth::Post) {
             fields.push((CLIENT_ID, Value::text(&self.settings.client_id)));
-            fields.push((CLIENT_SECRET, Value::text(self.secret.expose())));
+            fields.push((CLIENT_SECRET, Value::Text(Sort::Secret, self.secret.clone())));
         }
         for (name, value) in &self.settings.params {
             fields.retain(|(known, _)| known != name);
-            fields.push((name, Value::text(value.expose())));
+            fields.push((name, Value::Text(Sort::Secret, value.clone())));
         }
+        let shown: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", value.shown())).collect();
         let text = Secret::new(match provider.request.body {
             BodyKind::Json => json(&fields),
             BodyKind::Form => form(&fields),
         });
         let signatures = computed.into_iter().filter_map(|(_, value)| match value {
-            Value::Digest(digest) => Some(Secret::new(digest)),
+            Value::Text(Sort::Signature, signature) => Some(signature),
             _ => None,
         });
-        Ok(Body { text, signatures: signatures.collect() })
+        Ok(Body { text, signatures: signatures.collect(), shown: shown.join(", ") })
     }
 
     fn compute(&self, now: Duration, random: Random<'_>) -> Result<Vec<(&'a str, Value)>, Error> {
@@ -132,13 +147,15 @@ impl<'a> Plan<'a> {
                 Computed::UnixTime(TimeUnit::Milliseconds) => Value::Number(now.as_millis() as i64),
                 Computed::Random(length) => Value::text(&random_text(*length, random)?),
                 Computed::LengthOf(other) => {
-                    let length = self.lookup(other, &values).map_or(0, |value| value.to_text().chars().count());
+                    let length =
+                        self.lookup(other, &values).map_or(0, |value| value.to_text().expose().chars().count());
                     Value::Number(length as i64)
                 }
                 Computed::HmacSha256(hmac) => {
                     let message = self.evaluate(&hmac.message, &values).map(|message| message.to_text());
                     let message = message.ok_or_else(|| Error::bug(Step::Request, "a signed value is absent"))?;
-                    Value::Digest(sign(&self.secret, &message, hmac.encoding))
+                    let signature = sign(&self.secret, message.expose(), hmac.encoding);
+                    Value::Text(Sort::Signature, Secret::new(signature))
                 }
             };
             values.push((name, value));
@@ -148,7 +165,7 @@ impl<'a> Plan<'a> {
 
     fn lookup(&self, name: &str, computed: &[(&str, Value)]) -> Option<Value> {
         if name == CLIENT_SECRET {
-            return Some(Value::text(self.secret.expose()));
+            return Some(Value::Text(Sort::Secret, self.secret.clone()));
         }
         match computed.iter().find(|(known, _)| *known == name) {
             Some((_, value)) => Some(value.clone()),
@@ -166,14 +183,18 @@ impl<'a> Plan<'a> {
         if let [Piece::Name(name)] = template.pieces() {
             return self.lookup(name, computed);
         }
-        let mut text = Zeroizing::new(String::new());
+        let (mut sort, mut text) = (Sort::Plain, Zeroizing::new(String::new()));
         for piece in template.pieces() {
             match piece {
                 Piece::Literal(literal) => text.push_str(literal),
-                Piece::Name(name) => text.push_str(&self.lookup(name, computed)?.to_text()),
+                Piece::Name(name) => {
+                    let value = self.lookup(name, computed)?;
+                    text.push_str(value.to_text().expose());
+                    sort = sort.max(value.sort());
+                }
             }
         }
-        Some(Value::Text(text))
+        Some(Value::Text(sort, Secret::new(std::mem::take(&mut text))))
     }
 }
 
@@ -190,24 +211,46 @@ impl Headers {
 /// The value of a field.
 #[derive(Clone)]
 enum Value {
-    Text(Zeroizing<String>),
+    Text(Sort, Secret),
     Number(i64),
     Bool(bool),
-    /// A signature: encoded so that its length does not depend on its bytes.
-    Digest(String),
+}
+
+/// What a text holds; of a mixture, the last of these.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Sort {
+    Plain,
+    /// Masked when shown.
+    Secret,
+    /// The same, and encoded so that its length does not depend on its bytes.
+    Signature,
 }
 
 impl Value {
     fn text(text: &str) -> Value {
-        Value::Text(Zeroizing::new(text.to_owned()))
+        Value::Text(Sort::Plain, Secret::from(text))
     }
 
-    fn to_text(&self) -> Zeroizing<String> {
+    fn sort(&self) -> Sort {
         match self {
-            Value::Text(text) => text.clone(),
-            Value::Number(number) => Zeroizing::new(number.to_string()),
-            Value::Bool(value) => Zeroizing::new(value.to_string()),
-            Value::Digest(digest) => Zeroizing::new(digest.clone()),
+            Value::Text(sort, _) => *sort,
+            Value::Number(_) | Value::Bool(_) => Sort::Plain,
+        }
+    }
+
+    fn to_text(&self) -> Secret {
+        match self {
+            Value::Text(_, text) => text.clone(),
+            Value::Number(number) => Secret::new(number.to_string()),
+            Value::Bool(value) => Secret::new(value.to_string()),
+        }
+    }
+
+    /// Fit for a log.
+    fn shown(&self) -> String {
+        match self.sort() {
+            Sort::Plain => self.to_text().expose().to_owned(),
+            Sort::Secret | Sort::Signature => "***".to_owned(),
         }
     }
 }
@@ -215,10 +258,9 @@ impl Value {
 impl serde::Serialize for Value {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Value::Text(text) => serializer.serialize_str(text),
+            Value::Text(_, text) => serializer.serialize_str(text.expose()),
             Value::Number(number) => serializer.serialize_i64(*number),
             Value::Bool(value) => serializer.serialize_bool(*value),
-            Value::Digest(digest) => serializer.serialize_str(digest),
         }
     }
 }
@@ -253,10 +295,8 @@ fn form(fields: &[(&str, Value)]) -> String {
         body.push('=');
         match value {
             // Every character, or the length of a base64 signature would depend on its bytes.
-            Value::Digest(digest) => digest.bytes().for_each(|byte| {
-                let _ = write!(body, "%{byte:02X}");
-            }),
-            other => encode(&mut body, &other.to_text()),
+            Value::Text(Sort::Signature, text) => body.extend(text.expose().bytes().map(percent_encode_byte)),
+            other => encode(&mut body, other.to_text().expose()),
         }
     }
     body
