@@ -18,7 +18,7 @@ pub trait Clock: Send + Sync + fmt::Debug {
 
 /// The clocks of this machine.
 #[derive(Clone, Copy, Debug)]
-pub struct SystemClock;
+pub(crate) struct SystemClock;
 
 // std's Instant does not count suspend on Linux: a laptop would serve a dead token after a night.
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -89,7 +89,9 @@ impl fmt::Debug for Log {
 
 /// The host's log. Called on the thread that asks for a token, with no lock held; lines hold no secret and no token.
 #[derive(Clone)]
-pub(crate) struct Log(Option<Arc<dyn Fn(LogLevel, &str) + Send + Sync>>);
+pub(crate) struct Log(Option<Arc<LogFn>>);
+
+type LogFn = dyn Fn(LogLevel, &str) + Send + Sync;
 
 impl Log {
     pub(crate) fn line(&self, level: LogLevel, line: impl FnOnce() -> String) {

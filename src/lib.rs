@@ -34,12 +34,12 @@ pub mod ffi;
 pub mod seams {
     pub use crate::cache::Registry;
     pub use crate::client::Seams;
-    pub use crate::clock::{Clock, Deadline, Event, SystemClock};
+    pub use crate::clock::{Clock, Deadline, Event};
     pub use crate::request::Head;
     pub use crate::response::Reply;
     pub use crate::secret::Secret;
     pub use crate::settings::Key;
-    pub use crate::store::{Memory, Record, Store};
+    pub use crate::store::{Record, Store};
     pub use crate::transport::{Sent, Transport};
 }
 

@@ -13,6 +13,7 @@ use crate::secret::Secret;
 use crate::settings::Settings;
 
 /// All of a request but its body: what leaves first. The method is POST.
+#[allow(clippy::exhaustive_structs)] // transports take them apart
 pub struct Head {
     /// Where to, byte for byte as configured.
     pub url: String,

@@ -14,6 +14,7 @@ use crate::provider::{ExpiryUnit, Meaning, Pointer, Provider, duration_seconds};
 use crate::secret::Secret;
 
 /// What came back: a whole reply.
+#[allow(clippy::exhaustive_structs)] // transports make them
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,

@@ -9,6 +9,7 @@ use crate::token::Token;
 
 /// A token as another process, or a later one, can use it.
 #[derive(Clone, Debug)]
+#[allow(clippy::exhaustive_structs)] // stores make them
 pub struct Record {
     /// The token.
     pub token: Token,
@@ -41,7 +42,7 @@ pub trait Store: Send + Sync + fmt::Debug {
 
 /// `store=memory`: what the callers of one process share is the slot itself, so there is nothing else to keep.
 #[derive(Clone, Copy, Debug)]
-pub struct Memory;
+pub(crate) struct Memory;
 
 impl Store for Memory {
     fn load(&self, _key: &Key) -> Result<Option<Record>, Error> {

@@ -11,12 +11,13 @@ pub struct Token(Arc<TokenData>);
 
 /// What the clones of one token share; for C it is the handle itself.
 pub(crate) struct TokenData {
-    value: Text,
-    token_type: Text,
-    scope: Option<Text>,
-    headers: Vec<(Text, Text)>,
+    pub(crate) value: Text,
+    pub(crate) token_type: Text,
+    pub(crate) scope: Option<Text>,
+    pub(crate) headers: Vec<(Text, Text)>,
+    /// Which of the headers is `Authorization`.
     authorization: Option<usize>,
-    expires_at: i64,
+    pub(crate) expires_at: i64,
 }
 
 /// Text without NUL, followed by one: lent to C and to Rust without a copy.
@@ -38,35 +39,15 @@ impl Text {
         &self.0[..self.0.len() - 1]
     }
 
-    #[cfg_attr(not(feature = "capi"), allow(dead_code))] // only C needs the NUL
+    #[cfg(feature = "capi")]
     pub(crate) fn with_nul(&self) -> &str {
         &self.0
     }
 }
 
 impl TokenData {
-    pub(crate) fn value(&self) -> &Text {
-        &self.value
-    }
-
-    pub(crate) fn token_type(&self) -> &Text {
-        &self.token_type
-    }
-
-    pub(crate) fn scope(&self) -> Option<&Text> {
-        self.scope.as_ref()
-    }
-
-    pub(crate) fn headers(&self) -> &[(Text, Text)] {
-        &self.headers
-    }
-
     pub(crate) fn authorization(&self) -> Option<&Text> {
         self.authorization.map(|index| &self.headers[index].1)
-    }
-
-    pub(crate) fn expires_at(&self) -> i64 {
-        self.expires_at
     }
 }
 
@@ -96,12 +77,12 @@ impl Token {
         })))
     }
 
-    #[cfg_attr(not(feature = "capi"), allow(dead_code))] // only C needs the bare reference count
+    #[cfg(feature = "capi")]
     pub(crate) fn into_shared(self) -> Arc<TokenData> {
         self.0
     }
 
-    #[cfg_attr(not(feature = "capi"), allow(dead_code))] // only C needs the bare reference count
+    #[cfg(feature = "capi")]
     pub(crate) fn from_shared(data: Arc<TokenData>) -> Token {
         Token(data)
     }

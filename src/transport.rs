@@ -71,7 +71,7 @@ impl Http {
             }
             Some(path) => read_roots(path)?,
         };
-        let proxy = proxy.map(|url| read_proxy(url)).transpose()?;
+        let proxy = proxy.map(read_proxy).transpose()?;
         let proxied = proxy.is_some();
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)

@@ -1,4 +1,5 @@
 //! The committed C header is what the source says.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
 use std::path::Path;
 

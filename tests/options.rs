@@ -1,4 +1,5 @@
 //! Options: what is refused, and in which words.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
 mod world;
 

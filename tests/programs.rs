@@ -1,4 +1,5 @@
 //! Real hosts: C compiled by the system's compiler and CPython, against the stand-in.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
 mod standin;
 
@@ -118,6 +119,46 @@ fn every_provider_works_from_c_and_from_python_over_tls() {
         }
     }
     assert_eq!(standin.violations(), [""; 0]);
+}
+
+/// The first block of that language in the README.
+fn readme(language: &str) -> String {
+    let text = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, block) = text.split_once(&format!("\n```{language}\n")).unwrap();
+    block.split_once("\n```").unwrap().0.to_owned() + "\n"
+}
+
+#[test]
+fn the_readme_s_programs_work() {
+    let standin = Standin::start();
+    let source = built().join("readme.c");
+    std::fs::write(&source, readme("c")).unwrap();
+    let in_c = command(compile(source.to_str().unwrap()), &standin.options("calenso"));
+    let mut in_python = command("python3", &standin.options("calenso"));
+    in_python.env("PYTHONPATH", root().join("examples/python")).args(["-c", &readme("python")]);
+    for program in [in_c, in_python] {
+        assert_eq!(printed(program, PYTHON), "Authorization: Bearer eyJ...\n");
+    }
+}
+
+#[test]
+fn the_quickstart_shows_every_provider_without_a_secret_and_without_colour_in_a_pipe() {
+    let standin = Standin::start();
+    let quickstart = built().parent().unwrap().join("examples/quickstart");
+    let whole = printed(command(&quickstart, &[]), "");
+    let real = printed(command(&quickstart, &standin.options_tls("eventhos")), "");
+    for text in [&whole, &real] {
+        assert!(!text.contains("canary") && !text.contains("eyJ") && !text.contains('\x1b'), "{text}");
+    }
+    let section = |text: &str| {
+        assert!(text.contains("sent      POST http") && text.contains("client_secret=***"), "{text}");
+        assert!(text.contains("the same token, from the cache, in ") && text.contains("requests  1\n"), "{text}");
+    };
+    section(&real);
+    assert!(real.contains("Authorization: BEARER ***") && standin.token_requests("eventhos") == 1, "{real}");
+    section(&whole);
+    assert!(PROVIDERS.iter().all(|provider| whole.contains(&format!("\n{provider}\n"))), "{whole}");
+    assert_eq!(whole.matches("requests  1\n").count(), PROVIDERS.len(), "{whole}");
 }
 
 /// A test program of its own closes with `N passed, N failed`.

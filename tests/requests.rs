@@ -1,4 +1,5 @@
 //! What leaves for each provider, to the byte.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
 mod world;
 

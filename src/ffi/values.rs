@@ -90,7 +90,7 @@ unsafe fn lend_with_length<'a>(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_value(token: *const tokauth_token, out_len: *mut usize) -> *const c_char {
     // SAFETY: the header asks for a NULL or live token and a NULL or writable length.
-    unsafe { lend_with_length(token, out_len, |token| Some(token.value())) }
+    unsafe { lend_with_length(token, out_len, |token| Some(&token.value)) }
 }
 
 /// The value of the Authorization header, with the scheme as the provider's API wants it: "Bearer eyJ...". NULL for a
@@ -108,35 +108,35 @@ pub unsafe extern "C" fn tokauth_token_authorization(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_header_count(token: *const tokauth_token) -> usize {
     // SAFETY: the header asks for a NULL or live token.
-    unsafe { ask(token, 0, |token| token.headers().len()) }
+    unsafe { ask(token, 0, |token| token.headers.len()) }
 }
 
 /// The name of such a header; NULL for a NULL token and past the end.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_header_name(token: *const tokauth_token, index: usize) -> *const c_char {
     // SAFETY: the header asks for a NULL or live token.
-    lend(unsafe { ask(token, None, |token| token.headers().get(index)) }.map(|(name, _)| name))
+    lend(unsafe { ask(token, None, |token| token.headers.get(index)) }.map(|(name, _)| name))
 }
 
 /// The value of such a header; NULL for a NULL token and past the end.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_header_value(token: *const tokauth_token, index: usize) -> *const c_char {
     // SAFETY: the header asks for a NULL or live token.
-    lend(unsafe { ask(token, None, |token| token.headers().get(index)) }.map(|(_, value)| value))
+    lend(unsafe { ask(token, None, |token| token.headers.get(index)) }.map(|(_, value)| value))
 }
 
 /// The token type the server named, "Bearer" if it named none. NULL for a NULL token.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_type(token: *const tokauth_token) -> *const c_char {
     // SAFETY: the header asks for a NULL or live token.
-    lend(unsafe { ask(token, None, |token| Some(token.token_type())) })
+    lend(unsafe { ask(token, None, |token| Some(&token.token_type)) })
 }
 
 /// The scope the server granted, as it wrote it. NULL if it did not say, and for a NULL token.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_scope(token: *const tokauth_token) -> *const c_char {
     // SAFETY: the header asks for a NULL or live token.
-    lend(unsafe { ask(token, None, TokenData::scope) })
+    lend(unsafe { ask(token, None, |token| token.scope.as_ref()) })
 }
 
 /// When the token ends, in Unix seconds by this machine's wall clock: for people to read, not to schedule on. 0 for a
@@ -144,7 +144,7 @@ pub unsafe extern "C" fn tokauth_token_scope(token: *const tokauth_token) -> *co
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_expires_at(token: *const tokauth_token) -> i64 {
     // SAFETY: the header asks for a NULL or live token.
-    unsafe { ask(token, 0, TokenData::expires_at) }
+    unsafe { ask(token, 0, |token| token.expires_at) }
 }
 
 /// A second owner of the same token; each owner frees once. NULL for NULL.

@@ -3,7 +3,7 @@
 //! It checks requests as the provider does, answers as the provider does, and can misbehave on demand.
 #![allow(dead_code)] // each test program uses its own part
 #![allow(unreachable_pub)] // pub marks what those programs may use
-#![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not test helpers
+#![allow(clippy::unwrap_used, clippy::expect_used)] // for the quickstart; tests say so themselves
 
 mod checks;
 mod clients;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::Duration;
 
 use tokauth::seams::{
-    Clock, Deadline, Event, Head, Key, Memory, Record, Registry, Reply, Seams, Secret, Sent, Store, Transport,
+    Clock, Deadline, Event, Head, Key, Record, Registry, Reply, Seams, Secret, Sent, Store, Transport,
 };
 use tokauth::{Builder, Client, Error, Token};
 
@@ -270,7 +270,6 @@ impl World {
         *provider.clock.lock().unwrap() = Some(clock.clone());
         let mut seams = Seams::system().unwrap();
         seams.clock = clock.clone();
-        seams.store = Arc::new(Memory);
         seams.transport = Some(provider.clone());
         seams.registry = Registry::new([7; 32]);
         World { clock, provider, seams }

@@ -1,0 +1,49 @@
+//! What the project says of its own dependencies.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
+
+use std::process::Command;
+
+use serde_json::Value;
+
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The crates that a user of the default features compiles in, this one included.
+fn default_tree() -> Vec<String> {
+    let tree = run(env!("CARGO"), &["tree", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}"]);
+    let mut crates: Vec<String> =
+        tree.lines().map(|line| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")).collect();
+    crates.sort();
+    crates.dedup();
+    crates
+}
+
+#[test]
+fn the_default_tree_has_at_most_48_crates_and_each_of_them_once() {
+    let crates = default_tree();
+    assert!(crates.len() <= 48, "{} crates: {crates:?}", crates.len());
+    let mut names: Vec<&str> = crates.iter().filter_map(|name| name.split(' ').next()).collect();
+    names.dedup();
+    assert_eq!(names.len(), crates.len(), "two versions of one crate: {crates:?}");
+}
+
+#[test]
+fn no_dependency_needs_a_newer_rust_than_this_crate() {
+    let rustc = run("rustc", &["-vV"]);
+    let host = rustc.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    let arguments = ["metadata", "--locked", "--format-version", "1", "--filter-platform", host];
+    let metadata: Value = serde_json::from_str(&run(env!("CARGO"), &arguments)).unwrap();
+    let number = |version: &str| version.split('.').map(|part| part.parse::<u32>().unwrap()).collect::<Vec<_>>();
+    let own = number(env!("CARGO_PKG_RUST_VERSION"));
+    let tree = default_tree();
+    for package in metadata["packages"].as_array().unwrap() {
+        let (name, version) = (package["name"].as_str().unwrap(), package["version"].as_str().unwrap());
+        let in_tree = tree.contains(&format!("{name} v{version}"));
+        if let (true, Some(needs)) = (in_tree, package["rust_version"].as_str()) {
+            assert!(number(needs)[..2] <= own[..2], "{name} needs Rust {needs}");
+        }
+    }
+}

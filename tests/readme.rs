@@ -1,0 +1,73 @@
+//! The documents say what the source says.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
+
+use std::path::Path;
+
+use tokauth::{OPTIONS, providers};
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// The rows of the table whose head is `head`, without the line below it.
+fn table(text: &str, head: &str) -> Vec<String> {
+    let (_, below) = text.split_once(head).unwrap_or_else(|| panic!("no table {head}"));
+    below.lines().skip(2).take_while(|line| line.starts_with('|')).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_option_table_is_the_source_s() {
+    let rows: Vec<String> =
+        OPTIONS.iter().map(|option| format!("| `{}` | {} | {} |", option.name, option.default, option.about)).collect();
+    assert_eq!(table(&read("README.md"), "| option | default | what it does |"), rows);
+}
+
+#[test]
+fn the_status_table_is_the_header_s() {
+    let header = read("include/tokauth.h");
+    let mut statuses: Vec<(i32, &str)> = header
+        .lines()
+        .filter_map(|line| line.strip_prefix("#define ")?.split_once(' '))
+        .filter(|(name, _)| *name == "TOKAUTH_OK" || name.starts_with("TOKAUTH_ERR_"))
+        .map(|(name, number)| (number.parse().unwrap(), name))
+        .collect();
+    statuses.sort_unstable();
+    let rows = table(&read("README.md"), "| status | | what to do |");
+    assert_eq!(rows.len(), statuses.len());
+    for (row, (number, name)) in rows.iter().zip(statuses) {
+        assert!(row.starts_with(&format!("| `{name}` | {number} |")), "{row}");
+    }
+}
+
+#[test]
+fn every_provider_has_its_name_in_the_readme_and_a_section_of_its_own() {
+    let (readme, pages) = (read("README.md"), read("src/providers/README.md"));
+    for name in providers() {
+        assert!(readme.contains(&format!("`{name}`")), "{name}");
+        let section = pages.split_once(&format!("\n## {name}\n")).map(|(_, text)| text.split("\n## ").next().unwrap());
+        let section = section.unwrap_or_else(|| panic!("{name} has no section"));
+        let description: serde_json::Value =
+            serde_json::from_str(&read(&format!("src/providers/{name}.json"))).unwrap();
+        for input in description["inputs"].as_object().into_iter().flatten() {
+            assert!(section.contains(&format!("`{}`", input.0)), "{name} does not tell of {}", input.0);
+        }
+    }
+    assert_eq!(pages.matches("\n## ").count(), providers().len());
+}
+
+#[test]
+fn versions_and_counts_are_those_of_the_manifest() {
+    assert!(read("README.md").contains(&format!("Rust {} or newer", env!("CARGO_PKG_RUST_VERSION"))));
+    let functions = read("tests/symbols.txt").lines().filter(|line| !line.starts_with('#')).count();
+    assert!(read("CHANGELOG.md").contains(&format!("the {functions} functions")));
+    assert!(read("CHANGELOG.md").contains(env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_readme_and_ci_name_the_same_two_commands() {
+    let (readme, ci) = (read("README.md"), read(".ci/run"));
+    for command in ["cargo run --example quickstart", "cargo test"] {
+        assert!(readme.contains(&format!("\n{command} ")), "{command}");
+        assert!(ci.lines().any(|line| line.ends_with(command)), "{command}");
+    }
+}
