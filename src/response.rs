@@ -211,8 +211,10 @@ fn redirect(asked: &Asked<'_>, reply: &Reply) -> Error {
 
 fn refusal(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>) -> Error {
     let rules = &asked.provider.response;
+    let mut secrets = asked.secrets.to_vec();
+    secrets.extend(document.and_then(|document| rules.token.find(document)?.as_str()).map(Secret::from));
     let code = document.and_then(|document| first(&rules.error_code, document));
-    let code = code.filter(|code| is_code(code) && !gives_away(code, asked.secrets));
+    let code = code.filter(|code| is_code(code) && !gives_away(code, &secrets));
     let meaning = rules.errors.iter().find(|meaning| fits(meaning, reply.status, code.as_deref()));
     let retry_after = reply.header("retry-after").and_then(|value| retry_after(value, asked.now));
     let kind = match (meaning.and_then(|meaning| meaning.kind), reply.status) {
@@ -236,7 +238,7 @@ fn refusal(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>) -> Error 
     message += ")";
     if let Some(words) = document.and_then(|document| first(&rules.error_message, document)) {
         let words = one_line(&words);
-        if !words.is_empty() && !gives_away(&words, asked.secrets) {
+        if !words.is_empty() && !gives_away(&words, &secrets) {
             message += &format!(", saying \"{}\"", cut(&words));
         }
     }

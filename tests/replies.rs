@@ -372,6 +372,8 @@ fn a_provider_s_words_are_one_short_line_without_a_secret_in_them() {
         assert!(!text.contains("saying"), "{text}");
     }
     assert!(says("Tr0ub4d is seven characters").contains("saying"));
+    let refused = r#"{"authenticated": false, "token": "canary-of-a-token", "message": "not canary-of-a-token"}"#;
+    assert!(!read(&client_of("calven-hmac"), 200, &[], refused).unwrap_err().to_string().contains("saying"));
     let code = read(&oauth2(), 400, &[], r#"{"error": "canary-secret-1"}"#).unwrap_err();
     assert_eq!(code.provider_code(), None, "a code can be a secret too");
 }

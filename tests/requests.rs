@@ -245,3 +245,36 @@ fn a_signature_in_a_form_is_as_long_as_its_head_says_whatever_its_bytes() {
     assert!(body.starts_with("id=me&v=2&live=true&nonce=n-"), "{body}");
     assert!(body.contains(&format!("&now={NOW}000&sig=%")), "{body}");
 }
+
+#[test]
+fn a_log_line_shows_what_left_and_no_secret_signature_or_token() {
+    let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let world = World::new();
+    for provider in tokauth::providers() {
+        let log = lines.clone();
+        let mut builder = client_of(provider).param("tenant", "canary-field").header("X-Key", "canary-header");
+        builder = match provider {
+            "oauth2" => builder.token_url("https://auth.example/token?key=canary-query"),
+            "eventhos" => builder.set("base_url", "https://eventhos.example"),
+            _ => builder,
+        };
+        let client = world.client(&builder.log(move |_, line| log.lock().unwrap().push(line.to_owned())));
+        let token = "canary-token";
+        world.provider.next_json(
+            200,
+            json!({"access_token": token, "token": token, "authenticated": true, "content": {"jwt_token": token}}),
+        );
+        assert_eq!(client.token().unwrap().value(), token, "{provider}");
+        world.provider.next_json(401, json!({"error_description": "canary-token and libtokauth-example-secret"}));
+        client.refresh().unwrap_err();
+    }
+    let lines = lines.lock().unwrap().join("\n");
+    for leak in ["canary", "libtokauth-example-secret", "bGlidG9rYXV0aC1leGFtcGxlLXNlY3JldA", "Basic "] {
+        assert!(!lines.contains(leak), "{leak} in\n{lines}");
+    }
+    assert!(lines.contains("authvia: POST https://api.authvia.com/v3/tokens; Accept: application/json"), "{lines}");
+    assert!(lines.contains("signature=***, signature_value="), "{lines}");
+    assert!(lines.contains("calven: a token for 300 s, in 0 ms"), "{lines}");
+    assert!(lines.contains("calven: no token, after 0 ms: token: calven refused the request (HTTP 401)"), "{lines}");
+    assert!(!lines.contains("Bearer"), "{lines}");
+}
