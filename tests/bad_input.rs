@@ -65,6 +65,8 @@ fn cases(standin: &Standin) -> Vec<Case> {
             hosts::TLS,
             "TLS: no trusted connection to localhost:",
         ),
+        #[cfg(feature = "platform-verifier")]
+        case("unknown to the system", None, with(tls(), "ca_file", "system"), hosts::TLS, "TLS: no trusted connection"),
         case(
             "TLS to a plain port",
             None,
