@@ -447,10 +447,8 @@ impl Provider {
 
     /// Reads and checks a description; the error says where it is broken and why.
     pub(crate) fn parse(text: Cow<'static, str>) -> Result<Provider, Error> {
-        let mut deserializer = serde_json::Deserializer::from_str(&text);
-        let mut provider: Provider = serde_path_to_error::deserialize(&mut deserializer)
-            .map_err(|e| broken(e.path().to_string(), &e.into_inner().to_string()))?;
-        deserializer.end().map_err(|e| broken("its end".into(), &e.to_string()))?;
+        let mut provider: Provider =
+            serde_json::from_str(&text).map_err(|e| broken(place(&text, &e), &e.to_string()))?;
         provider.check().map_err(|(path, reason)| broken(path, &reason))?;
         provider.source = text;
         Ok(provider)
@@ -571,8 +569,45 @@ fn header_name(name: &str) -> Result<(), String> {
     }
 }
 
+/// Where in the text an error of serde_json is, as names joined by dots. It tells line and column only.
+fn place(text: &str, error: &serde_json::Error) -> String {
+    let line_start: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    let end = (line_start + error.column()).min(text.len());
+    // Of each object around the place, the latest name, and whether a name comes next; of an array, nothing.
+    let mut around: Vec<(String, bool)> = Vec::new();
+    let mut bytes = text.as_bytes()[..end].iter().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'{' => around.push((String::new(), true)),
+            b'[' => around.push((String::new(), false)),
+            b'}' | b']' if at + 1 < end => drop(around.pop()),
+            b',' | b':' => {
+                around.iter_mut().last().into_iter().for_each(|inner| inner.1 = *byte == b',' && !inner.0.is_empty())
+            }
+            b'"' => {
+                let mut escaped = false;
+                let close = bytes.find(|(_, byte)| {
+                    let closes = **byte == b'"' && !escaped;
+                    escaped = **byte == b'\\' && !escaped;
+                    closes
+                });
+                if let (Some((name, expected @ true)), Some((close, _))) = (around.last_mut(), close) {
+                    *name = text[at + 1..close].to_owned();
+                    *expected = false;
+                }
+            }
+            _ => {}
+        }
+    }
+    // What is missing is missing in the object, not at its latest name.
+    let missing = error.to_string().starts_with("missing field");
+    let depth = around.len().saturating_sub(usize::from(missing));
+    let names: Vec<&str> =
+        around[..depth].iter().map(|(name, _)| name.as_str()).filter(|name| !name.is_empty()).collect();
+    if names.is_empty() { "the top".to_owned() } else { names.join(".") }
+}
+
 fn broken(path: String, reason: &str) -> Error {
-    let path = if path == "." { "the top" } else { &path };
     Error::config(format!("the provider description is broken at {path}: {reason}"))
 }
 
