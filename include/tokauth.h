@@ -98,7 +98,8 @@ typedef int32_t tokauth_status;
 
 /**
  * Gets one line: level 1 error, 2 warning, 3 info, 4 debug; the message lives for the call. Called on any thread that
- * asks for a token, with no lock held; it must not unwind or longjmp. Lines hold no secret and no token.
+ * asks for a token, with no lock held, while others may wait for that token: it must be quick, must not ask a client
+ * for one, and must not unwind or longjmp. Lines hold no secret and no token.
  */
 typedef void (*tokauth_log_fn)(void *user_data, int32_t level, const char *message);
 
@@ -200,17 +201,20 @@ const char *tokauth_status_name(tokauth_status status);
 
 /**
  * An empty config. Never NULL. Free it with tokauth_config_free().
+ * Threads: any.
  */
 tokauth_config *tokauth_config_new(void);
 
 /**
  * Frees a config; clients made from it live on. NULL does nothing.
+ * Threads: any.
  */
 void tokauth_config_free(tokauth_config *config);
 
 /**
  * Sets an option; NULL as value removes it. Fails with TOKAUTH_ERR_INVALID_ARGUMENT for a NULL config or name, text
  * that is not UTF-8, or more than 64 KiB; nothing has changed then.
+ * Threads: one at a time per config.
  */
 tokauth_status tokauth_config_set(tokauth_config *config,
                                   const char *name,
@@ -220,12 +224,14 @@ tokauth_status tokauth_config_set(tokauth_config *config,
 /**
  * Takes every variable of the environment whose name begins with prefix (NULL: "TOKAUTH_"); the rest of the name, in
  * lower case, is the option. No other function reads options from the environment. Nothing has changed on failure.
+ * Threads: one at a time per config.
  */
 tokauth_status tokauth_config_load_env(tokauth_config *config, const char *prefix, tokauth_error **out_error);
 
 /**
  * Takes every member of one flat JSON object: texts, numbers and booleans as their text; null removes; a name given
  * twice is refused. Nothing has changed on failure.
+ * Threads: one at a time per config.
  */
 tokauth_status tokauth_config_load_json(tokauth_config *config, const char *json, tokauth_error **out_error);
 
@@ -233,6 +239,7 @@ tokauth_status tokauth_config_load_json(tokauth_config *config, const char *json
  * Sends log lines of clients made from now on to log; NULL as log sends them nowhere. user_data is the library's from
  * this call on: destroy (may be NULL) gets it once, when the config and all its clients are gone or have another log,
  * and at once if this fails or log is NULL.
+ * Threads: one at a time per config.
  */
 tokauth_status tokauth_config_set_log(tokauth_config *config,
                                       tokauth_log_fn log,
@@ -242,6 +249,7 @@ tokauth_status tokauth_config_set_log(tokauth_config *config,
 /**
  * Judges all options together and makes a client. Reads files, does not touch the network; the config is not kept.
  * TOKAUTH_ERR_CONFIG or TOKAUTH_ERR_UNSUPPORTED name the option and what to do.
+ * Threads: any number at once.
  */
 tokauth_status tokauth_client_new(const tokauth_config *config, tokauth_client **out_client, tokauth_error **out_error);
 
@@ -249,6 +257,7 @@ tokauth_status tokauth_client_new(const tokauth_config *config, tokauth_client *
  * A sibling with one option changed (NULL as value: removed): it shares credential, connections and store. With another
  * scope or audience it has a token of its own; with another timeout_ms, min_valid_s or refresh_ahead it shares the token
  * too. TOKAUTH_ERR_CONFIG for provider, provider_file and the credential's options.
+ * Threads: any number at once.
  */
 tokauth_status tokauth_client_with(const tokauth_client *client,
                                    const char *name,
@@ -258,12 +267,14 @@ tokauth_status tokauth_client_with(const tokauth_client *client,
 
 /**
  * A second owner of the same client; each owner frees once. NULL for NULL.
+ * Threads: any number at once.
  */
 tokauth_client *tokauth_client_clone(const tokauth_client *client);
 
 /**
  * Gives up one owner's claim; no call of this owner may be running. The token stays cached for the next client with
  * equal options. NULL does nothing.
+ * Threads: any.
  */
 void tokauth_client_free(tokauth_client *client);
 
@@ -271,6 +282,7 @@ void tokauth_client_free(tokauth_client *client);
  * A usable token: the cached one, or by asking the provider. Blocks for at most timeout_ms; callers that come together
  * share one request and its outcome. flags: 0, TOKAUTH_CACHED_ONLY or TOKAUTH_FORCE_REFRESH. Free the token with
  * tokauth_token_free().
+ * Threads: any number at once.
  */
 tokauth_status tokauth_client_token(const tokauth_client *client,
                                     uint32_t flags,
@@ -282,6 +294,7 @@ tokauth_status tokauth_client_token(const tokauth_client *client,
  * NULL) gets the size that is needed, the NUL included, on success and with TOKAUTH_ERR_BUFFER_TOO_SMALL. buffer may be
  * NULL if buffer_size is 0: that asks for the size, and may ask the provider. TOKAUTH_ERR_UNSUPPORTED where the API
  * takes no such header.
+ * Threads: any number at once.
  */
 tokauth_status tokauth_client_copy_authorization(const tokauth_client *client,
                                                  uint32_t flags,
@@ -292,6 +305,7 @@ tokauth_status tokauth_client_copy_authorization(const tokauth_client *client,
 
 /**
  * Tells that the API refused rejected: it is dropped if it is still the cached token, else nothing happens.
+ * Threads: any number at once.
  */
 tokauth_status tokauth_client_invalidate(const tokauth_client *client,
                                          const tokauth_token *rejected,
@@ -299,12 +313,14 @@ tokauth_status tokauth_client_invalidate(const tokauth_client *client,
 
 /**
  * Forgets the token, here and in the store.
+ * Threads: any number at once.
  */
 tokauth_status tokauth_client_clear(const tokauth_client *client, tokauth_error **out_error);
 
 /**
  * What the clients that share this token counted since the first of them: TOKAUTH_COUNT_REQUESTS and the like. 0 for a
  * NULL client and for numbers unknown to this version.
+ * Threads: any number at once.
  */
 uint64_t tokauth_client_counter(const tokauth_client *client, uint32_t counter);
 
@@ -312,12 +328,14 @@ uint64_t tokauth_client_counter(const tokauth_client *client, uint32_t counter);
  * 0: call tokauth_client_token() (none cached, or this caller is to renew it). Else: that call would return, at once,
  * the same token as when this value was last seen. 0 for a NULL client. Never blocks, locks, allocates or calls the
  * system.
+ * Threads: any number at once.
  */
 uint64_t tokauth_client_generation(const tokauth_client *client);
 
 /**
  * What is left of the token budget: out_remaining gets the number of requests that may still be sent, -1 without a
  * budget; out_next_at gets 0 if a request may be sent now, else the Unix second from which on.
+ * Threads: any number at once.
  */
 tokauth_status tokauth_client_budget(const tokauth_client *client,
                                      int64_t *out_remaining,
@@ -326,83 +344,99 @@ tokauth_status tokauth_client_budget(const tokauth_client *client,
 
 /**
  * The bare token. NULL for a NULL token. out_len may be NULL; it gets the length without the NUL.
+ * Threads: any number at once.
  */
 const char *tokauth_token_value(const tokauth_token *token, size_t *out_len);
 
 /**
  * The value of the Authorization header, with the scheme as the provider's API wants it: "Bearer eyJ...". NULL for a
  * NULL token, and where the API takes no such header. out_len may be NULL; it gets the length without the NUL.
+ * Threads: any number at once.
  */
 const char *tokauth_token_authorization(const tokauth_token *token, size_t *out_len);
 
 /**
  * How many headers an API call needs, Authorization among them. 0 for a NULL token.
+ * Threads: any number at once.
  */
 size_t tokauth_token_header_count(const tokauth_token *token);
 
 /**
  * The name of such a header; NULL for a NULL token and past the end.
+ * Threads: any number at once.
  */
 const char *tokauth_token_header_name(const tokauth_token *token, size_t index);
 
 /**
  * The value of such a header; NULL for a NULL token and past the end.
+ * Threads: any number at once.
  */
 const char *tokauth_token_header_value(const tokauth_token *token, size_t index);
 
 /**
  * The token type the server named, "Bearer" if it named none. NULL for a NULL token.
+ * Threads: any number at once.
  */
 const char *tokauth_token_type(const tokauth_token *token);
 
 /**
  * The scope the server granted, as it wrote it. NULL if it did not say, and for a NULL token.
+ * Threads: any number at once.
  */
 const char *tokauth_token_scope(const tokauth_token *token);
 
 /**
  * When the token ends, in Unix seconds by this machine's wall clock: for people to read, not to schedule on. 0 for a
  * NULL token.
+ * Threads: any number at once.
  */
 int64_t tokauth_token_expires_at(const tokauth_token *token);
 
 /**
  * A second owner of the same token; each owner frees once. NULL for NULL.
+ * Threads: any number at once.
  */
 tokauth_token *tokauth_token_clone(const tokauth_token *token);
 
 /**
  * Gives up one owner's claim. NULL does nothing.
+ * Threads: any.
  */
 void tokauth_token_free(tokauth_token *token);
 
 /**
  * The status that came with the error. TOKAUTH_OK for NULL.
+ * Threads: any number at once.
  */
 tokauth_status tokauth_error_status(const tokauth_error *error);
 
 /**
  * One line for the person who must act: the step, what happened, what to do. Holds no secret. "" for NULL, never NULL.
+ * Threads: any number at once.
  */
 const char *tokauth_error_message(const tokauth_error *error);
 
 /**
  * The provider's own code, such as "invalid_client" or "401003". NULL if it gave none, and for NULL.
+ * Threads: any number at once.
  */
 const char *tokauth_error_provider_code(const tokauth_error *error);
 
 /**
  * The HTTP status of the reply; 0 if there was none, and for NULL.
+ * Threads: any number at once.
  */
 int32_t tokauth_error_http_status(const tokauth_error *error);
 
 /**
  * How long to wait before asking again, in milliseconds; 0: at once. -1 if unknown, and for NULL.
+ * Threads: any number at once.
  */
 int64_t tokauth_error_retry_after_ms(const tokauth_error *error);
 
 /**
  * Frees an error. NULL does nothing.
+ * Threads: any.
  */
 void tokauth_error_free(tokauth_error *error);
 

@@ -189,6 +189,8 @@ struct State {
     generation: u64,
     /// No refresh ahead before this.
     pause_until: Duration,
+    /// How often all was forgotten: a token asked for before that is not cached after.
+    cleared: u64,
 }
 
 /// What a call is to do next.
@@ -196,8 +198,8 @@ enum Decision<'a> {
     Serve(Result<Token, Error>),
     Wait(Arc<Flight>),
     Fetch(Landing<'a>),
-    /// With the token that is valid yet, and the time this caller may spend.
-    RefreshAhead(Landing<'a>, Token, Deadline),
+    /// By the time this caller may spend.
+    RefreshAhead(Landing<'a>, Deadline),
 }
 
 /// A request under way, and its outcome for all who wait.
@@ -239,9 +241,10 @@ impl Slot {
                     }
                 }
                 Decision::Fetch(landing) => return landing.land(fetch(deadline), clock),
-                Decision::RefreshAhead(landing, cached, deadline) => {
-                    // A failure leaves the old token cached, and it is still good.
-                    return Ok(landing.land(fetch(deadline), clock).unwrap_or(cached));
+                Decision::RefreshAhead(landing, deadline) => {
+                    let outcome = landing.land(fetch(deadline), clock);
+                    // A failure leaves the old token cached, and mostly it is still good.
+                    return outcome.or_else(|error| self.cached(clock.since_boot(), wishes).ok_or(error));
                 }
             }
         }
@@ -262,16 +265,15 @@ impl Slot {
                 return Decision::Serve(outcome.clone());
             }
             (Need::Any, Some(cached), _) if now < cached.lifetime.fresh_until(wishes) => {
-                let token = cached.token.clone();
                 let due = cached.lifetime.refresh_from(wishes).max(state.pause_until);
                 if state.flying.is_some() || now < due {
-                    return Decision::Serve(Ok(token));
+                    return Decision::Serve(Ok(cached.token.clone()));
                 }
                 self.counters.add(Counter::RefreshesAhead);
                 let shorter = Deadline::after(clock, AHEAD_MAX.min(deadline.remaining() / 2));
                 state.pause_until = shorter.at;
                 self.published.write(&state);
-                return Decision::RefreshAhead(Landing::take_off(self, &mut state), token, shorter);
+                return Decision::RefreshAhead(Landing::take_off(self, &mut state), shorter);
             }
             _ => {}
         }
@@ -288,21 +290,27 @@ impl Slot {
         (now < cached.lifetime.fresh_until(wishes)).then(|| cached.token.clone())
     }
 
-    /// Puts a token there that nobody had to ask for.
+    /// Puts a token there that nobody had to ask for, unless a longer one is there.
     pub(crate) fn adopt(&self, fetched: Fetched) {
-        self.lock().put(fetched, &self.published);
+        let mut state = self.lock();
+        if state.cached.as_ref().is_none_or(|cached| cached.lifetime.over() < fetched.lifetime.over()) {
+            state.put(fetched, &self.published);
+        }
     }
 
-    /// Drops the cached token if it is `rejected` (`None`: whatever it is). Whether it did.
-    pub(crate) fn forget(&self, rejected: Option<&Token>) -> bool {
+    /// Drops the cached token if it is this one.
+    pub(crate) fn reject(&self, token: &Token) {
         let mut state = self.lock();
-        let hit = state.cached.as_ref().is_some_and(|cached| rejected.is_none_or(|token| cached.token.is_same(token)));
-        if hit {
-            state.cached = None;
-            state.landed = None;
-            self.published.write(&state);
+        if state.cached.as_ref().is_some_and(|cached| cached.token.is_same(token)) {
+            state.drop_token(&self.published);
         }
-        hit
+    }
+
+    /// Drops the cached token, and the one under way.
+    pub(crate) fn clear(&self) {
+        let mut state = self.lock();
+        state.cleared += 1;
+        state.drop_token(&self.published);
     }
 
     /// The generation of the cached token if [`token`](Slot::token) would return it at once, else 0. No lock.
@@ -319,7 +327,7 @@ impl Slot {
 
     fn is_alive(&self, now: Duration) -> bool {
         let state = self.lock();
-        state.flying.is_some() || state.cached.as_ref().is_some_and(|cached| now < cached.lifetime.ends())
+        state.flying.is_some() || state.cached.as_ref().is_some_and(|cached| now < cached.lifetime.over())
     }
 
     /// Every critical section leaves the state consistent at each step, so a poisoned lock is as good as a sound one.
@@ -335,6 +343,12 @@ impl State {
         self.pause_until = Duration::ZERO;
         published.write(self);
     }
+
+    fn drop_token(&mut self, published: &Published) {
+        self.cached = None;
+        self.landed = None;
+        published.write(self);
+    }
 }
 
 fn waited_in_vain() -> Error {
@@ -346,7 +360,8 @@ fn waited_in_vain() -> Error {
 struct Landing<'a> {
     slot: &'a Slot,
     flight: Arc<Flight>,
-    outcome: Option<Result<Token, Error>>,
+    cleared: u64,
+    landed: bool,
 }
 
 impl<'a> Landing<'a> {
@@ -354,42 +369,50 @@ impl<'a> Landing<'a> {
         state.flights += 1;
         let flight = Arc::new(Flight { number: state.flights, landed: Arc::default(), outcome: Mutex::new(None) });
         state.flying = Some(flight.clone());
-        Landing { slot, flight, outcome: None }
+        Landing { slot, flight, cleared: state.cleared, landed: false }
     }
 
-    fn land(mut self, outcome: Result<Fetched, Error>, clock: &Arc<dyn Clock>) -> Result<Token, Error> {
-        let outcome = match outcome {
-            Ok(fetched) => {
-                let token = fetched.token.clone();
-                self.slot.lock().put(fetched, &self.slot.published);
-                Ok(token)
+    fn land(mut self, fetched: Result<Fetched, Error>, clock: &Arc<dyn Clock>) -> Result<Token, Error> {
+        let outcome = fetched.as_ref().map(|fetched| fetched.token.clone()).map_err(Error::clone);
+        let now = clock.since_boot();
+        self.end(&outcome, |state, published| match fetched {
+            Ok(fetched) => state.put(fetched, published),
+            Err(_) => {
+                state.pause_until = now.saturating_add(REFRESH_PAUSE);
+                published.write(state);
             }
-            Err(error) => {
-                self.slot.counters.add(Counter::Failures);
-                let mut state = self.slot.lock();
-                state.pause_until = clock.since_boot().saturating_add(REFRESH_PAUSE);
-                self.slot.published.write(&state);
-                Err(error)
-            }
-        };
-        self.outcome = Some(outcome.clone());
+        });
         outcome
+    }
+
+    /// State first, then the waiters.
+    fn end(&mut self, outcome: &Result<Token, Error>, settle: impl FnOnce(&mut State, &Published)) {
+        self.landed = true;
+        if outcome.is_err() {
+            self.slot.counters.add(Counter::Failures);
+        }
+        let mut state = self.slot.lock();
+        state.flying = None;
+        if state.cleared == self.cleared {
+            state.landed = Some((self.flight.number, outcome.clone()));
+            settle(&mut state, &self.slot.published);
+        }
+        drop(state);
+        *self.flight.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome.clone());
+        self.flight.landed.set();
     }
 }
 
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
-        let outcome = self.outcome.take().unwrap_or_else(|| Err(Error::bug(Step::Request, "the request panicked")));
-        *self.flight.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome.clone());
-        let mut state = self.slot.lock();
-        state.flying = None;
-        state.landed = Some((self.flight.number, outcome));
-        drop(state);
-        self.flight.landed.set();
+        if !self.landed {
+            self.end(&Err(Error::bug(Step::Request, "the request panicked")), |_, _| {});
+        }
     }
 }
 
-/// What a reader without the lock needs: written under it, between two values of the generation that never come again.
+/// What a reader without the lock needs, written under it. A token's words change only with its generation, which never
+/// comes again; the pause alone may change under the same one, and each of its values holds by itself.
 #[derive(Debug, Default)]
 struct Published {
     /// 0: nothing cached, or being written.

@@ -102,7 +102,7 @@ impl Client {
     }
 
     fn join(builder: Builder, seams: Seams, sibling: Option<&Inner>) -> Result<Client, Error> {
-        let settings = builder.settings()?;
+        let settings = builder.settings(sibling.map(|sibling| &sibling.settings))?;
         let transport = match (&seams.transport, sibling) {
             (Some(transport), _) => transport.clone(),
             (None, Some(sibling)) if sibling.settings.connects_like(&settings) => sibling.transport.clone(),
@@ -208,10 +208,8 @@ impl Client {
     /// The store cannot be written.
     pub fn invalidate(&self, rejected: &Token) -> Result<(), Error> {
         let Inner { seams, membership, .. } = &*self.0;
-        match membership.slot.forget(Some(rejected)) {
-            true => seams.store.forget(&membership.key, Some(rejected)),
-            false => Ok(()),
-        }
+        membership.slot.reject(rejected);
+        seams.store.forget(&membership.key, Some(rejected))
     }
 
     /// Forgets the token, here and in the store.
@@ -220,7 +218,7 @@ impl Client {
     /// The store cannot be written.
     pub fn clear(&self) -> Result<(), Error> {
         let Inner { seams, membership, .. } = &*self.0;
-        membership.slot.forget(None);
+        membership.slot.clear();
         seams.store.forget(&membership.key, None)
     }
 

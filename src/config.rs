@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use crate::error::Error;
+use crate::judge::Options;
 use crate::secret::Secret;
 use crate::settings::Settings;
 
@@ -44,8 +45,8 @@ macro_rules! options {
 options! {
     provider, "none", "the name of a built-in provider";
     provider_file, "none", "a provider description of your own, a JSON file";
-    client_id, "none", "who asks";
-    client_secret, "none", "the secret that proves it";
+    client_id, "none", "the client identifier";
+    client_secret, "none", "the client secret";
     client_secret_file, "none", "a file that holds the secret; read again before each request";
     token_url, "the provider's", "the token endpoint: https, or http on loopback";
     auth, "the provider's", "how id and secret are shown: post, basic (percent-encoded) or basic_raw";
@@ -57,7 +58,7 @@ options! {
     quota, "none", "the token budget: none";
     timeout_ms, "10000", "the whole call, waiting for others included, in milliseconds";
     min_valid_s, "10, at most a tenth of the life", "a token with less life left is renewed first, in seconds; at most half the life";
-    refresh_ahead, "auto", "who renews early: auto (the last tenth of the life), off, or seconds before the end";
+    refresh_ahead, "auto", "how early one caller renews while the others keep the token: auto (a tenth of the life), off, or seconds";
     default_ttl_s, "the provider's or 300", "the life of a token that nothing is said about, in seconds";
     max_ttl_s, "2678400", "no token is trusted for longer, in seconds";
     ca_file, "bundled roots", "a PEM file of root certificates to trust instead";
@@ -87,7 +88,7 @@ impl fmt::Debug for Log {
     }
 }
 
-/// The host's log. Called on the thread that asks for a token, with no lock held; lines hold no secret and no token.
+/// The host's log; lines hold no secret and no token.
 #[derive(Clone)]
 pub(crate) struct Log(Option<Arc<LogFn>>);
 
@@ -149,7 +150,8 @@ impl Builder {
         self
     }
 
-    /// Sends log lines to `log`. It is called on threads that ask for a token, with no lock held.
+    /// Sends log lines to `log`. It is called on threads that ask for a token, with no lock held, while others may wait
+    /// for that token: it must be quick and must not ask a client for one.
     #[must_use]
     pub fn log(mut self, log: impl Fn(LogLevel, &str) + Send + Sync + 'static) -> Builder {
         self.log = Log(Some(Arc::new(log)));
@@ -167,7 +169,7 @@ impl Builder {
     /// name, in lower case, is the option. The only place where the library reads options from the environment.
     ///
     /// # Errors
-    /// `Config` if the prefix is empty, a name holds a dot or a value is not UTF-8; then nothing is taken.
+    /// `Config` if the prefix is empty, or a variable under it is not in upper case or not UTF-8; then nothing is taken.
     pub fn load_env(self, prefix: Option<&str>) -> Result<Builder, Error> {
         self.load_vars(prefix.unwrap_or("TOKAUTH_"), std::env::vars_os())
     }
@@ -183,13 +185,13 @@ impl Builder {
             ));
         }
         for (name, value) in vars {
-            let Some(option) = name.to_str().and_then(|name| name.strip_prefix(prefix)) else { continue };
-            let Ok(value) = value.into_string() else {
-                return Err(Error::config(format!(
-                    "the variable {} is not UTF-8",
-                    shown(&format!("{prefix}{option}"))
-                )));
-            };
+            let lossy = name.to_string_lossy();
+            let Some(option) = lossy.strip_prefix(prefix) else { continue };
+            let fault = |reason| Err(Error::config(format!("the variable {} {reason}", shown(&lossy))));
+            if !option.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_') {
+                return fault("is no option in upper case; param.NAME and header.NAME are set by the program");
+            }
+            let Ok(value) = value.into_string() else { return fault("is not UTF-8") };
             self.put(option.to_lowercase(), Some(Secret::new(value)));
         }
         Ok(self)
@@ -240,9 +242,8 @@ impl Builder {
         Ok(builder)
     }
 
-    /// Judges all options together. Reads files, does not touch the network.
-    pub(crate) fn settings(&self) -> Result<Settings, Error> {
-        Settings::judge(&self.values, self.log.clone())
+    pub(crate) fn settings(&self, sibling: Option<&Settings>) -> Result<Settings, Error> {
+        Options(&self.values).judge(self.log.clone(), sibling)
     }
 }
 
@@ -277,11 +278,14 @@ impl<'de> Visitor<'de> for FlatObject {
                 serde_json::Value::Null => None,
                 serde_json::Value::String(text) => Some(Secret::new(text)),
                 serde_json::Value::Bool(value) => Some(Secret::new(value.to_string())),
-                serde_json::Value::Number(number) => Some(Secret::new(match number.as_f64() {
-                    // 1e4 and 10000.0 are the number 10000.
-                    Some(float) if number.is_f64() => float.to_string(),
-                    _ => number.to_string(),
-                })),
+                serde_json::Value::Number(number) => match (number.is_f64(), number.as_f64()) {
+                    (false, _) => Some(Secret::new(number.to_string())),
+                    // 1e4 and 10000.0 are the number 10000; what a float cannot hold would be another number.
+                    (true, Some(float)) if float.fract() == 0.0 && float.abs() < 9e15 => {
+                        Some(Secret::new((float as i64).to_string()))
+                    }
+                    _ => return Err(fault("is a number that JSON readers change; write it in quotes")),
+                },
                 _ => return Err(fault("is not a text, number or boolean")),
             };
             members.push((name, value));

@@ -1,7 +1,7 @@
 //! The client secret, from a text or a file, and what is made of it.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -55,20 +55,29 @@ pub(crate) fn fingerprint(key: &[u8; 32], secret: &Secret) -> [u8; 32] {
     hmac_sha256(key, secret.expose().as_bytes())
 }
 
+/// A whole text file that is no longer than `max` bytes.
+pub(crate) fn read_limited(path: &Path, max: u64) -> io::Result<String> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        return Err(io::Error::other(format!("it holds more than {max} bytes")));
+    }
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(io::Error::other("it is not UTF-8")),
+    }
+}
+
 /// One trailing line break is an editor's, not the secret's.
 fn read_file(path: &Path) -> Result<Secret, Error> {
     let fault = |reason: String| Error::config(format!("client_secret_file {reason}"));
-    let mut text = Zeroizing::new(String::new());
-    File::open(path)
-        .and_then(|file| file.take(MAX_TEXT as u64 + 1).read_to_string(&mut text))
+    let text = read_limited(path, MAX_TEXT as u64)
         .map_err(|e| fault(format!("cannot be read: {e}; give the path of a UTF-8 text file")).with_source(e))?;
+    let text = Zeroizing::new(text);
     let secret = text.strip_suffix('\n').unwrap_or(&text);
     let secret = secret.strip_suffix('\r').unwrap_or(secret);
     if secret.is_empty() {
         return Err(fault("is empty; put the client secret into it".into()));
-    }
-    if text.len() > MAX_TEXT {
-        return Err(fault(format!("holds more than {MAX_TEXT} bytes; a client secret is shorter")));
     }
     if secret.contains(['\r', '\n', '\0']) {
         return Err(fault("holds more than one line, or a NUL; put only the client secret into it".into()));

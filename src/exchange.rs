@@ -50,6 +50,9 @@ impl Exchange<'_> {
         let now = self.clock.since_boot();
         let left = record.expires_at.saturating_sub(self.clock.since_epoch().as_secs() as i64);
         let left = Duration::from_secs(u64::try_from(left).unwrap_or(0)).min(record.life).min(self.settings.max_ttl);
+        if left.is_zero() {
+            return None;
+        }
         // As this process would see it, had it asked itself; a machine that booted since then cannot.
         let asked = now.checked_sub(record.life.saturating_sub(left));
         let (sent, life) = asked.map_or((now, left), |asked| (asked, record.life));
@@ -75,6 +78,11 @@ impl Exchange<'_> {
             Err(error) => settings.log.line(LogLevel::Error, || format!("{name}: no token, after {took} ms: {error}")),
         }
         let fetched = outcome?;
+        if fetched.lifetime.life.is_zero() {
+            settings.log.line(LogLevel::Warning, || {
+                format!("{name}: the token had no life left when it came; is this machine's clock right?")
+            });
+        }
         let record = Record {
             token: fetched.token.clone(),
             expires_at: fetched.token.expires_at(),
@@ -89,10 +97,9 @@ impl Exchange<'_> {
     fn exchange(&self, deadline: Deadline) -> Result<Fetched, Error> {
         let settings = self.settings;
         let secret = settings.credential.read()?;
-        let plan = Plan::new(settings, secret.clone());
+        let plan = Plan::new(settings, secret);
         let head = plan.head(self.clock.since_epoch())?;
-        let mut secrets = vec![secret];
-        secrets.extend(head.headers.iter().filter(|(name, _)| name == "Authorization").map(|(_, value)| value.clone()));
+        let mut secrets = plan.secrets(&head);
         let (mut sent, mut shown) = ((Duration::ZERO, Duration::ZERO), None);
         let reply = self.transport.send(&head, deadline, &mut || {
             // The provider cannot have issued a token before this.
@@ -122,6 +129,7 @@ impl Exchange<'_> {
         let settings = self.settings;
         let asked = Asked {
             provider: &settings.provider,
+            endpoint: &settings.endpoint,
             requested_life: settings.provider.response.requested_life.as_deref().and_then(|name| settings.input(name)),
             secrets,
             now: self.clock.since_epoch(),

@@ -8,7 +8,7 @@ pub(crate) const DEFAULT_TTL: Duration = Duration::from_secs(300);
 pub(crate) const MAX_TTL: Duration = Duration::from_secs(31 * 24 * 3600);
 /// The least life a token has left when it is handed out, unless it is short-lived.
 const MIN_VALID: Duration = Duration::from_secs(10);
-/// A token is refreshed ahead in the last tenth of its life, but not earlier than this before its end.
+/// A token is refreshed ahead a tenth of its life before it must be renewed, but not earlier than this.
 const LEAD_MAX: Duration = Duration::from_secs(300);
 /// A token that arrives without life is handed out for this long, so that no life makes more than one request a second.
 const GRACE: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ pub(crate) enum RefreshAhead {
 }
 
 impl Lifetime {
-    pub(crate) fn ends(&self) -> Duration {
+    fn ends(&self) -> Duration {
         self.sent.saturating_add(self.life)
     }
 
@@ -56,8 +56,13 @@ impl Lifetime {
         self.ends().saturating_sub(margin).max(self.received.saturating_add(GRACE))
     }
 
-    /// From when on one caller refreshes while the others keep getting this token. Never if that is not before the
-    /// token's end, or not at least a second after it came.
+    /// Until when the token means anything: a slot without a client is kept so long.
+    pub(crate) fn over(&self) -> Duration {
+        self.ends().max(self.received.saturating_add(GRACE))
+    }
+
+    /// From when on one caller refreshes while the others keep getting this token: some time before they no longer do,
+    /// but not within a second after it came.
     pub(crate) fn refresh_from(&self, wishes: Wishes) -> Duration {
         let lead = match wishes.refresh_ahead {
             RefreshAhead::Off => return Duration::MAX,
@@ -66,7 +71,7 @@ impl Lifetime {
         };
         // Up to half the lead later, so that a fleet spreads and half of the lead stays for another try.
         let later = (lead / 2).saturating_mul(u32::from(self.jitter)) / 255;
-        let due = self.ends().saturating_sub(lead).saturating_add(later);
+        let due = self.fresh_until(wishes).saturating_sub(lead).saturating_add(later);
         due.max(self.received.saturating_add(GRACE))
     }
 }
@@ -131,16 +136,17 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_refreshed_ahead_in_its_last_tenth_and_at_most_five_minutes_early() {
+    fn a_token_is_refreshed_ahead_by_a_tenth_of_its_life_and_at_most_five_minutes() {
         let from = |life, jitter, refresh_ahead| {
             Lifetime { jitter, ..token_of(life) }.refresh_from(Wishes { min_valid: None, refresh_ahead })
         };
         for (life, jitter, refresh_ahead, at) in [
-            (1000, 0, RefreshAhead::Auto, S * 1900),
-            (1000, 255, RefreshAhead::Auto, S * 1950),
-            (7200, 0, RefreshAhead::Auto, S * 7900),
-            (7200, 0, RefreshAhead::Lead(S * 60), S * 8140),
-            (100, 0, RefreshAhead::Lead(S * 60), S * 1050),
+            (1000, 0, RefreshAhead::Auto, S * 1890),
+            (1000, 255, RefreshAhead::Auto, S * 1940),
+            (60, 0, RefreshAhead::Auto, S * 1048),
+            (7200, 0, RefreshAhead::Auto, S * 7890),
+            (7200, 0, RefreshAhead::Lead(S * 60), S * 8130),
+            (100, 0, RefreshAhead::Lead(S * 60), S * 1040),
             (7200, 0, RefreshAhead::Off, Duration::MAX),
             (0, 0, RefreshAhead::Auto, S * 1002),
         ] {

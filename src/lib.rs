@@ -8,6 +8,7 @@ mod credential;
 mod error;
 mod exchange;
 mod expiry;
+mod judge;
 mod provider;
 mod request;
 mod response;

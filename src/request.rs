@@ -7,10 +7,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode_byte, utf8_per
 use zeroize::Zeroizing;
 
 use crate::credential::{basic, sign};
-use crate::error::{Error, Step};
+use crate::error::{Error, ErrorKind, Step};
 use crate::provider::{self, Auth, BodyKind, CLIENT_ID, CLIENT_SECRET, Computed, Field, Piece, Template, TimeUnit};
 use crate::secret::Secret;
-use crate::settings::Settings;
+use crate::settings::{Settings, without_query};
 
 /// All of a request but its body: what leaves first. The method is POST.
 #[allow(clippy::exhaustive_structs)] // transports take them apart
@@ -24,11 +24,10 @@ pub struct Head {
 }
 
 impl Head {
-    /// The head, secrets masked, for the log; a query may hold anything.
+    /// The head, secrets masked, for the log.
     pub(crate) fn shown(&self) -> String {
-        let url = self.url.split('?').next().unwrap_or_default();
-        let plain = ["accept", "content-type", "user-agent"];
-        let headers = self.headers.iter().map(|(name, value)| match plain.contains(&&*name.to_lowercase()) {
+        let url = without_query(&self.url);
+        let headers = self.headers.iter().map(|(name, value)| match PLAIN_HEADERS.contains(&&*name.to_lowercase()) {
             true => format!("{name}: {}", value.expose()),
             false => format!("{name}: ***"),
         });
@@ -38,9 +37,18 @@ impl Head {
 
 impl fmt::Debug for Head {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Head").field("url", &self.url).field("content_length", &self.content_length).finish()
+        f.debug_struct("Head")
+            .field("url", &without_query(&self.url))
+            .field("content_length", &self.content_length)
+            .finish()
     }
 }
+
+/// 2001-09-09. From here until 2286 a time has as many digits as any other, so that a body is as long as its head says.
+const CLOCK_MIN: Duration = Duration::from_secs(1_000_000_000);
+
+/// Headers that may be shown.
+const PLAIN_HEADERS: [&str; 3] = ["accept", "content-type", "user-agent"];
 
 /// Everything but unreserved characters (RFC 3986 section 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -105,6 +113,16 @@ impl<'a> Plan<'a> {
         Ok(Head { url: settings.token_url.clone(), headers: headers.0, content_length })
     }
 
+    /// Whatever no error may repeat, but for the signatures. A short value of the host's own is hardly a secret, and would
+    /// silence every error.
+    pub(crate) fn secrets(&self, head: &Head) -> Vec<Secret> {
+        let encoded = Secret::new(utf8_percent_encode(self.secret.expose(), RESERVED).to_string());
+        let own = self.settings.params.iter().chain(&self.settings.headers).chain(&head.headers);
+        let own =
+            own.filter(|(name, value)| value.expose().len() >= 8 && !PLAIN_HEADERS.contains(&&*name.to_lowercase()));
+        [self.secret.clone(), encoded].into_iter().chain(own.map(|(_, value)| value.clone())).collect()
+    }
+
     /// The body, signed for this moment.
     pub(crate) fn body(&self, now: Duration, random: Random<'_>) -> Result<Body, Error> {
         let provider = &self.settings.provider;
@@ -144,6 +162,10 @@ impl<'a> Plan<'a> {
         let mut values: Vec<(&str, Value)> = Vec::new();
         for (name, computed) in self.settings.provider.computed.iter() {
             let value = match computed {
+                Computed::UnixTime(_) if now < CLOCK_MIN => {
+                    let message = "this machine's clock is decades behind, and the request tells the time; set it";
+                    return Err(Error::new(ErrorKind::Config, Step::Request, message));
+                }
                 Computed::UnixTime(TimeUnit::Seconds) => Value::Number(now.as_secs() as i64),
                 Computed::UnixTime(TimeUnit::Milliseconds) => Value::Number(now.as_millis() as i64),
                 Computed::Random(length) => Value::text(&random_text(*length, random)?),

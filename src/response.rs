@@ -54,6 +54,8 @@ impl fmt::Debug for Grant {
 #[derive(Debug)]
 pub(crate) struct Asked<'a> {
     pub(crate) provider: &'a Provider,
+    /// The option that says where the token endpoint is.
+    pub(crate) endpoint: &'a str,
     /// The life that was asked for, as the option gave it.
     pub(crate) requested_life: Option<&'a str>,
     /// Whatever must not be repeated from the reply into an error.
@@ -101,15 +103,16 @@ fn accept(asked: &Asked<'_>, reply: &Reply, document: &Value) -> Result<Grant, E
     }
     let unusable = |reason: &str| {
         let message = format!(
-            "{} answered HTTP {} but the token at {} {reason}; is token_url the token endpoint?",
-            asked.provider.name, reply.status, rules.token
+            "{} answered HTTP {} but the token at {} {reason}; is {} the token endpoint?",
+            asked.provider.name, reply.status, rules.token, asked.endpoint
         );
         Error::new(ErrorKind::BadResponse, Step::Token, message).with_reply(reply.status, None)
     };
     let token = match rules.token.find(document) {
         Some(Value::String(token)) => token.trim_ascii(),
-        // 200 with an error inside: GitHub, WeChat and others.
-        None if first(&rules.error_code, document).is_some() => return Err(refusal(asked, reply, Some(document))),
+        None | Some(Value::Null) if tells_error(asked.provider, document) => {
+            return Err(refusal(asked, reply, Some(document)));
+        }
         None | Some(Value::Null) => return Err(unusable("is missing")),
         Some(_) => return Err(unusable("is not a text")),
     };
@@ -135,6 +138,16 @@ fn accept(asked: &Asked<'_>, reply: &Reply, document: &Value) -> Result<Grant, E
         token_type: rules.token_type.find(document).and_then(words).filter(|text| !text.is_empty()),
         scope: rules.scope.find(document).and_then(words),
         told,
+    })
+}
+
+/// 200 with an error inside: GitHub, WeChat and others. A number may be the code of a success.
+fn tells_error(provider: &Provider, document: &Value) -> bool {
+    let rules = &provider.response;
+    rules.error_code.iter().filter_map(|pointer| pointer.find(document)).any(|code| match code {
+        Value::String(_) => true,
+        Value::Number(number) => rules.errors.iter().any(|known| known.code.as_deref() == Some(&*number.to_string())),
+        _ => false,
     })
 }
 
@@ -179,14 +192,16 @@ fn first(pointers: &[Pointer], document: &Value) -> Option<String> {
 }
 
 fn unreadable(asked: &Asked<'_>, reply: &Reply) -> Error {
-    let found = match reply.header("content-type") {
+    let label = |name| reply.header(name).and_then(|label| quote(label, asked.secrets));
+    let found = match (label("content-encoding"), label("content-type")) {
         _ if reply.body.is_empty() => "an empty body".to_owned(),
-        Some(label) => format!("{} that is no JSON", cut(label)),
-        None => "a body that is no JSON".to_owned(),
+        (Some(coding), _) => format!("a body in {coding}, which was not asked for"),
+        (None, Some(label)) => format!("{label} that is no JSON"),
+        (None, None) => "a body that is no JSON".to_owned(),
     };
     let message = format!(
-        "{} answered HTTP {} with {found}; is token_url the token endpoint?",
-        asked.provider.name, reply.status
+        "{} answered HTTP {} with {found}; is {} the token endpoint?",
+        asked.provider.name, reply.status, asked.endpoint
     );
     Error::new(ErrorKind::BadResponse, Step::Reply, message).with_reply(reply.status, None)
 }
@@ -197,14 +212,17 @@ fn redirect(asked: &Asked<'_>, reply: &Reply) -> Error {
     let origin = match target.as_ref().map(|uri| (uri.scheme_str(), uri.authority())) {
         Some((Some(scheme), Some(authority))) => {
             let host = authority.as_str().rsplit('@').next().unwrap_or_default();
-            format!("to {}", cut(&format!("{scheme}://{host}")))
+            quote(&format!("{scheme}://{host}"), asked.secrets).map(|origin| format!("to {origin}"))
         }
-        Some((None, None)) => "to another path of the same host".to_owned(),
-        _ => "elsewhere".to_owned(),
+        Some((None, None)) => Some("to another path of the same host".to_owned()),
+        _ => None,
     };
     let message = format!(
-        "{} answered HTTP {}, a redirect {origin}, and a secret is never sent after one; set token_url to the final address",
-        asked.provider.name, reply.status
+        "{} answered HTTP {}, a redirect {}, and a secret is never sent after one; set {} to the final address",
+        asked.provider.name,
+        reply.status,
+        origin.as_deref().unwrap_or("elsewhere"),
+        asked.endpoint
     );
     Error::new(ErrorKind::BadResponse, Step::Reply, message).with_reply(reply.status, None)
 }
@@ -214,7 +232,7 @@ fn refusal(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>) -> Error 
     let mut secrets = asked.secrets.to_vec();
     secrets.extend(document.and_then(|document| rules.token.find(document)?.as_str()).map(Secret::from));
     let code = document.and_then(|document| first(&rules.error_code, document));
-    let code = code.filter(|code| is_code(code) && !gives_away(code, &secrets));
+    let code = code.filter(|code| is_code(code) && quote(code, &secrets).is_some());
     let meaning = rules.errors.iter().find(|meaning| fits(meaning, reply.status, code.as_deref()));
     let retry_after = reply.header("retry-after").and_then(|value| retry_after(value, asked.now));
     let kind = match (meaning.and_then(|meaning| meaning.kind), reply.status) {
@@ -237,9 +255,8 @@ fn refusal(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>) -> Error 
     }
     message += ")";
     if let Some(words) = document.and_then(|document| first(&rules.error_message, document)) {
-        let words = one_line(&words);
-        if !words.is_empty() && !gives_away(&words, &secrets) {
-            message += &format!(", saying \"{}\"", cut(&words));
+        if let Some(words) = quote(&words, &secrets) {
+            message += &format!(", saying \"{words}\"");
         }
     }
     message += "; ";
@@ -249,39 +266,34 @@ fn refusal(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>) -> Error 
             Some(wait) => format!("ask again in {} s", wait.as_secs()),
             None => "ask again later".to_owned(),
         },
-        (None, ErrorKind::Denied) => match reply.status {
-            404 | 405 => "is token_url the token endpoint?".to_owned(),
-            401 => "check client_id, client_secret and auth".to_owned(),
+        (None, ErrorKind::Denied) => match (code.as_deref(), reply.status) {
+            (Some("invalid_client"), _) | (None, 401) => "check client_id, client_secret and auth".to_owned(),
+            (Some("invalid_scope"), _) => "check scope".to_owned(),
+            (Some("invalid_target"), _) => "check resource and audience".to_owned(), // RFC 8707 section 2
+            (Some("unauthorized_client" | "unsupported_grant_type"), _) => {
+                "this client may not use the client credentials grant; ask the provider to allow it".to_owned()
+            }
+            (None, 404 | 405) => format!("is {} the token endpoint?", asked.endpoint),
             _ => "check the credentials and the options".to_owned(),
         },
         (None, _) => "ask again later".to_owned(),
     };
     if kind == ErrorKind::Denied {
-        message += &limits(asked, reply);
+        message += &clock_off(asked, reply).unwrap_or_default();
     }
     let step = if kind == ErrorKind::Denied { Step::Token } else { Step::Reply };
     Error::new(kind, step, message).with_reply(reply.status, code).with_retry_after(retry_after)
 }
 
-/// What the provider bounds and this request may have hit.
-fn limits(asked: &Asked<'_>, reply: &Reply) -> String {
-    let limits = &asked.provider.limits;
-    let mut told = String::new();
-    if let (Some(wrong), 401) = (limits.lockout, reply.status) {
-        told += &format!(" ({wrong} wrong secrets lock the client)");
-    }
-    let date = reply.header("date").and_then(seconds_of_date);
-    if let (Some(bound), Some(date)) = (limits.clock_s, date) {
-        let off = i128::from(asked.now.as_secs()) - i128::from(date);
-        if off.unsigned_abs() > u128::from(bound) {
-            let side = if off > 0 { "ahead of" } else { "behind" };
-            told += &format!(
-                "; this machine's clock is {} s {side} the server's, which bears {bound} s: set it",
-                off.abs()
-            );
-        }
-    }
-    told
+/// Told to those who sign the time, where it is what the provider may have refused.
+fn clock_off(asked: &Asked<'_>, reply: &Reply) -> Option<String> {
+    let bound = asked.provider.limits.clock_s?;
+    let date = reply.header("date").and_then(seconds_of_date)?;
+    let off = i128::from(asked.now.as_secs()) - i128::from(date);
+    let side = if off > 0 { "ahead of" } else { "behind" };
+    (off.unsigned_abs() > u128::from(bound)).then(|| {
+        format!("; this machine's clock is {} s {side} the server's, which bears {bound} s: set it", off.abs())
+    })
 }
 
 fn fits(meaning: &Meaning, status: u16, code: Option<&str>) -> bool {
@@ -308,25 +320,40 @@ fn is_code(code: &str) -> bool {
     (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:/ ".contains(&b))
 }
 
-fn one_line(text: &str) -> String {
-    text.split(|c: char| c.is_control() || c.is_whitespace())
+/// A foreign text as an error may repeat it: one line, printable, short; `None` if nothing is left of it or it would
+/// give a secret away.
+fn quote(text: &str, secrets: &[Secret]) -> Option<String> {
+    let begin = cut(text, 2 * WORDS_MAX);
+    let line = begin
+        .split(|c: char| c.is_control() || c.is_whitespace() || is_invisible(c))
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()
-        .join(" ")
+        .join(" ");
+    // The text as it came too: a blank less could hide a secret.
+    if line.is_empty() || gives_away(begin, secrets) || gives_away(&line, secrets) {
+        return None;
+    }
+    let short = cut(&line, WORDS_MAX);
+    Some(if short.len() < line.len() { format!("{short}…") } else { line })
 }
 
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(WORDS_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+fn cut(text: &str, chars: usize) -> &str {
+    text.char_indices().nth(chars).map_or(text, |(end, _)| &text[..end])
+}
+
+/// Marks that change how a line is shown, but not what it says (Unicode's general category Cf, its usual part).
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Whether a foreign text repeats a secret, or so much of one that it helps to guess it.
 fn gives_away(text: &str, secrets: &[Secret]) -> bool {
-    secrets.iter().any(|secret| {
-        let chars: Vec<char> = secret.expose().chars().collect();
-        let run = TELLTALE.min(chars.len());
-        run > 0 && chars.windows(run).any(|window| text.contains(&window.iter().collect::<String>()))
+    secrets.iter().map(Secret::expose).filter(|secret| !secret.is_empty()).any(|secret| {
+        let starts = text.char_indices().map(|(start, _)| start);
+        let mut runs = starts.filter_map(|start| {
+            let run = cut(&text[start..], TELLTALE);
+            (run.chars().count() == TELLTALE).then_some(run)
+        });
+        text.contains(secret) || runs.any(|run| secret.contains(run))
     })
 }

@@ -8,6 +8,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use zeroize::Zeroizing;
 
 use crate::clock::Deadline;
+use crate::credential::read_limited;
 use crate::error::{Error, ErrorKind, Step};
 use crate::request::Head;
 use crate::response::Reply;
@@ -40,6 +41,8 @@ pub enum Sent {
 
 /// No reply is larger; RFC 6749 replies are under 10 KiB.
 const BODY_MAX: u64 = 1024 * 1024;
+/// No file of root certificates is larger; a system's has a quarter of a MiB.
+const ROOTS_MAX: u64 = 16 * 1024 * 1024;
 const HEAD_MAX: usize = 64 * 1024;
 /// Servers close kept connections after 2 to 5 s; a request on a stale one fails without telling whether it arrived.
 const IDLE_MAX: Duration = Duration::from_secs(1);
@@ -48,6 +51,7 @@ const IDLE_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Http {
     agent: ureq::Agent,
     proxied: bool,
+    own_roots: bool,
 }
 
 impl fmt::Debug for Http {
@@ -84,7 +88,7 @@ impl Http {
             .max_response_header_size(HEAD_MAX)
             .max_idle_age(IDLE_MAX)
             .build();
-        Ok(Http { agent: config.new_agent(), proxied })
+        Ok(Http { agent: config.new_agent(), proxied, own_roots: ca_file.is_some() })
     }
 }
 
@@ -97,9 +101,10 @@ fn read_proxy(url: &Secret) -> Result<ureq::Proxy, Error> {
 
 fn read_roots(path: &str) -> Result<RootCerts, Error> {
     let fault = |reason: &str| Error::config(format!("ca_file {reason}; give a PEM file of root certificates"));
-    let pem = std::fs::read(path).map_err(|e| fault(&format!("cannot be read: {e}")).with_source(e))?;
+    let pem =
+        read_limited(path.as_ref(), ROOTS_MAX).map_err(|e| fault(&format!("cannot be read: {e}")).with_source(e))?;
     let mut roots: Vec<Certificate<'static>> = Vec::new();
-    for item in parse_pem(&pem) {
+    for item in parse_pem(pem.as_bytes()) {
         match item {
             Ok(PemItem::Certificate(certificate)) => roots.push(certificate),
             Ok(_) => {}
@@ -145,17 +150,20 @@ impl Transport for Http {
             .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
             .collect();
         let status = response.status().as_u16();
-        match response.body_mut().with_config().limit(BODY_MAX).read_to_vec() {
-            Ok(body) => Ok(Sent::Reply(Reply { status, headers, body: Zeroizing::new(body) })),
-            Err(ureq::Error::BodyExceedsLimit(_)) => Ok(Sent::Lost(
+        let whole = |body| Ok(Sent::Reply(Reply { status, headers, body: Zeroizing::new(body) }));
+        match response.body_mut().with_config().limit(BODY_MAX + 1).read_to_vec() {
+            Ok(body) if body.len() as u64 <= BODY_MAX => whole(body),
+            // A refusal is told by its status, whatever came with it.
+            Ok(_) | Err(ureq::Error::BodyExceedsLimit(_)) if !(200..300).contains(&status) => whole(Vec::new()),
+            Ok(_) | Err(ureq::Error::BodyExceedsLimit(_)) => Ok(Sent::Lost(
                 Error::new(
                     ErrorKind::BadResponse,
                     Step::Reply,
-                    "the reply is larger than 1 MiB; is token_url the token endpoint?",
+                    "the reply is larger than 1 MiB; is this the token endpoint?",
                 )
                 .with_reply(status, None),
             )),
-            Err(e) => Ok(Sent::Lost(lost(e, timeout))),
+            Err(e) => Ok(Sent::Lost(lost(e, timeout).with_reply(status, None))),
         }
     }
 }
@@ -200,8 +208,16 @@ impl Http {
         let peer = if self.proxied { "the proxy".to_owned() } else { host.clone() };
         let network = |step, message| Error::new(ErrorKind::Network, step, message);
         let tls = |reason: &str| {
-            let advice = "check the host in token_url; for a private CA set ca_file";
+            let advice = match (reason.contains("InvalidContentType"), self.own_roots) {
+                (true, _) => "that port speaks no TLS; check the port, or write http if it is on this machine",
+                (false, true) => "check the host, and that ca_file holds the root of its certificate",
+                (false, false) => "check the host; for a private CA set ca_file",
+            };
             Error::new(ErrorKind::Tls, Step::Tls, format!("no trusted connection to {host}: {reason}; {advice}"))
+        };
+        let proxy = |reason: &str| {
+            let message = format!("the proxy does not lead to {host}: {reason}; check proxy");
+            Error::new(ErrorKind::Network, Step::Connect, message)
         };
         match &error {
             ureq::Error::Timeout(_) => {
@@ -209,20 +225,21 @@ impl Http {
                 Error::new(ErrorKind::Timeout, Step::Connect, message)
             }
             ureq::Error::HostNotFound => network(Step::Resolve, format!("no address for {peer}; check the name")),
-            ureq::Error::ConnectProxyFailed(reason) => {
-                let reason = reason.split('/').next().unwrap_or_default();
-                network(Step::Connect, format!("the proxy does not lead to {host}: {reason}; check proxy"))
+            ureq::Error::ConnectProxyFailed(reason) => proxy(reason.split('/').next().unwrap_or_default()),
+            ureq::Error::Protocol(e) if self.proxied => proxy(&e.to_string()),
+            ureq::Error::Io(e) if self.proxied && e.kind() == IoKind::UnexpectedEof => {
+                proxy("the connection was closed")
             }
             ureq::Error::Tls(reason) => tls(reason),
             ureq::Error::Rustls(e) => tls(&e.to_string()),
             // rustls tells its errors as InvalidData; nothing else does before a reply.
             ureq::Error::Io(e) if e.kind() == IoKind::InvalidData => tls(&e.to_string()),
-            // A handshake cut short; a TCP connect never ends like this.
-            ureq::Error::Io(e) if e.kind() == IoKind::UnexpectedEof && head.url.starts_with("https:") => {
+            // A handshake cut short; a TCP connect does not end like this.
+            ureq::Error::Io(e) if is_closed(e) && head.url.starts_with("https:") => {
                 tls("the peer closed during the handshake")
             }
             // getaddrinfo's errors have no number of the system's.
-            ureq::Error::Io(e) if e.raw_os_error().is_none() && e.kind() != IoKind::UnexpectedEof => {
+            ureq::Error::Io(e) if e.raw_os_error().is_none() && !is_closed(e) => {
                 network(Step::Resolve, format!("no address for {peer}: {e}; check the name and the network"))
             }
             ureq::Error::Io(e) => {
@@ -233,6 +250,12 @@ impl Http {
     }
 }
 
+/// Whether the other side ended what stood already.
+fn is_closed(error: &io::Error) -> bool {
+    use IoKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
 /// Why no whole reply came.
 fn lost(error: ureq::Error, timeout: Duration) -> Error {
     match &error {
@@ -240,9 +263,12 @@ fn lost(error: ureq::Error, timeout: Duration) -> Error {
             let message = format!("no whole reply within {} ms; ask again, or raise timeout_ms", timeout.as_millis());
             Error::new(ErrorKind::Timeout, Step::Reply, message)
         }
-        ureq::Error::Io(e) if matches!(e.kind(), IoKind::InvalidData) => {
-            Error::new(ErrorKind::BadResponse, Step::Reply, format!("the reply is broken: {e}"))
-        }
+        // rustls again: an alert that comes after the handshake, such as for a client certificate that is missing.
+        ureq::Error::Io(e) if e.kind() == IoKind::InvalidData => Error::new(
+            ErrorKind::Tls,
+            Step::Tls,
+            format!("the connection was ended: {e}; ask the provider what it wants"),
+        ),
         ureq::Error::Io(e) => Error::new(
             ErrorKind::Network,
             Step::Reply,

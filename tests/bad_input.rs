@@ -9,7 +9,12 @@ use std::time::{Duration, Instant};
 use hosts::{Host, through_both_apis};
 use standin::{Fault, Standin};
 
-through_both_apis!(each_fault_is_told_and_leaves_the_client_usable, a_redirect_sends_nothing_to_where_it_points);
+through_both_apis!(
+    each_fault_is_told_and_leaves_the_client_usable,
+    a_redirect_sends_nothing_to_where_it_points,
+    a_root_that_signed_nothing_here_is_told,
+    a_proxy_that_fails_is_told_as_such,
+);
 
 /// What is wrong, and what is told of it.
 struct Case {
@@ -125,6 +130,13 @@ fn cases(standin: &Standin) -> Vec<Case> {
             "reply: the reply is larger than 1 MiB",
         ),
         case(
+            "too much, and a refusal",
+            reply(401, &[], &" ".repeat(1024 * 1024 + 1)),
+            plain(),
+            hosts::DENIED,
+            "(HTTP 401)",
+        ),
+        case(
             "a wait",
             reply(429, &[("Retry-After", "30")], ""),
             plain(),
@@ -182,6 +194,42 @@ fn each_fault_is_told_and_leaves_the_client_usable<H: Host>() {
         }
     }
     assert_eq!(standin.violations(), [""; 0]);
+}
+
+fn a_root_that_signed_nothing_here_is_told<H: Host>() {
+    let (standin, other) = (Standin::start(), Standin::start());
+    let options = with(standin.options_tls("oauth2"), "ca_file", other.ca_file().to_str().unwrap());
+    let failure = H::client(&options).unwrap().token().unwrap_err();
+    assert_eq!(failure.status, hosts::TLS);
+    assert!(
+        failure.message.ends_with("check the host, and that ca_file holds the root of its certificate"),
+        "{}",
+        failure.message
+    );
+}
+
+/// Answers one CONNECT with these bytes and closes.
+fn proxy_that_says(answer: &'static [u8]) -> String {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 1024];
+        let _ = stream.read(&mut request);
+        let _ = stream.write_all(answer);
+    });
+    url
+}
+
+fn a_proxy_that_fails_is_told_as_such<H: Host>() {
+    let standin = Standin::start();
+    for answer in [b"HTTP/1.1 200 OK\r\n\r\n".as_slice(), b"", b"garbage\r\n\r\n"] {
+        let client = H::client(&with(standin.options_tls("oauth2"), "proxy", &proxy_that_says(answer))).unwrap();
+        let failure = client.token().unwrap_err();
+        assert_eq!(failure.status, hosts::NETWORK, "{answer:?}: {}", failure.message);
+        assert!(failure.message.contains("the proxy does not lead to localhost:"), "{answer:?}: {}", failure.message);
+    }
 }
 
 fn a_redirect_sends_nothing_to_where_it_points<H: Host>() {

@@ -59,12 +59,23 @@ fn a_broken_configuration_names_the_option_and_what_to_do() {
         (calven().token_url("https://canary:pass@host/"), "token_url holds credentials"),
         (calven().token_url("https://canary/#top"), "token_url holds a fragment"),
         (calven().token_url("https://canary/a b"), "token_url is not a URL"),
+        (calven().token_url("https://canary/\u{e9}"), "token_url is not ASCII"),
+        (calven().token_url("http://127.0.0.1:99999/"), "token_url has no sound host and port"),
+        (calven().token_url("http://127.0.0.1:0/"), "token_url has no sound host and port"),
+        (calven().token_url("https://canary:/"), "token_url has no sound host and port"),
+        (calven().token_url("https://canary:http/"), "token_url"),
+        (calven().token_url("https://:443/"), "token_url has no sound host and port"),
+        (calven().token_url("http://[::1]x/"), "token_url"),
+        (calven().provider("eventhos").set("base_url", "https://canary/?a=b"), "base_url holds a query"),
+        (calven().provider("eventhos").set("base_url", "https://canary:99999"), "base_url has no sound host and port"),
+        (oauth2().auth("basic_raw").client_id("canary:id"), "client_id holds a colon"),
+        (calven().default_ttl_s("18446744073709551615"), "default_ttl_s is from 1 to"),
         (calven().timeout_ms("0"), "timeout_ms is from 1 to 600000 milliseconds"),
         (calven().timeout_ms("600001"), "timeout_ms is from 1 to 600000 milliseconds"),
         (calven().timeout_ms("canary"), "timeout_ms is a whole number"),
         (calven().timeout_ms("+5"), "timeout_ms is a whole number"),
         (calven().min_valid_s("-1"), "min_valid_s is a whole number"),
-        (calven().max_ttl_s("0"), "max_ttl_s is at least 1 second"),
+        (calven().max_ttl_s("0"), "max_ttl_s is from 1 to 315360000 seconds"),
         (calven().default_ttl_s("1.5"), "default_ttl_s is a whole number"),
         (calven().refresh_ahead("canary"), "refresh_ahead is auto, off, or whole seconds"),
         (calven().store("canary"), "store is memory"),
@@ -160,6 +171,11 @@ fn json_is_one_flat_object() {
     for (json, words) in [
         (r#"{"client_id": "canary", "client_id": "canary"}"#, "the JSON member \"client_id\" stands there twice"),
         (r#"{"client_id": ["canary"]}"#, "the JSON member \"client_id\" is not a text, number or boolean"),
+        (
+            r#"{"client_id": 123456789012345678901234}"#,
+            "\"client_id\" is a number that JSON readers change; write it in quotes",
+        ),
+        (r#"{"client_secret": 1.10}"#, "write it in quotes"),
         (r#"["canary"]"#, "not one flat object"),
         (r#""canary""#, "not one flat object"),
         (r#"{"client_secret": "canary" "#, "cannot be read at line 1 column"),
@@ -173,6 +189,41 @@ fn json_is_one_flat_object() {
 }
 
 #[test]
+fn the_environment_is_read_by_prefix_and_only_in_upper_case() {
+    // In a child process: a program's own environment is not to be changed under running threads.
+    let child = |vars: &[(&str, &std::ffi::OsStr)]| {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "child_of_the_environment_test", "--nocapture"]).env("LIBTOKAUTH_TEST_CHILD", "1");
+        child.env_remove("TOKAUTH_PROVIDER").envs(vars.iter().copied());
+        String::from_utf8(child.output().unwrap().stdout).unwrap()
+    };
+    use std::os::unix::ffi::OsStrExt;
+    let text = |text: &'static str| std::ffi::OsStr::new(text);
+    for (name, value, told) in [
+        ("PROBE_CLIENT_ID", text("me"), "loaded [\"client_id\"]"),
+        ("PROBE_CLIENT_ID", std::ffi::OsStr::from_bytes(b"\xff"), "the variable \"PROBE_CLIENT_ID\" is not UTF-8"),
+        ("PROBE_Client_Id", text("canary"), "the variable \"PROBE_Client_Id\" is no option in upper case"),
+        ("PROBE_PARAM.X", text("canary"), "the variable \"PROBE_PARAM.X\" is no option in upper case"),
+        ("ELSEWHERE_CLIENT_ID", text("canary"), "loaded []"),
+    ] {
+        let output = child(&[(name, value)]);
+        assert!(output.contains(told) && !output.contains("canary"), "{name}: {output}");
+    }
+    assert!(child(&[]).contains("empty prefix: config: the prefix is empty"));
+}
+
+#[test]
+fn child_of_the_environment_test() {
+    if std::env::var_os("LIBTOKAUTH_TEST_CHILD").is_some() {
+        match Client::builder().load_env(Some("PROBE_")) {
+            Ok(builder) => println!("loaded {builder:?}"),
+            Err(error) => println!("{error}"),
+        }
+        println!("empty prefix: {}", Client::builder().load_env(Some("")).unwrap_err());
+    }
+}
+
+#[test]
 fn a_debugged_builder_shows_names_only() {
     let text = format!("{:?}", oauth2().param("x", "canary-value").proxy("http://canary:canary@proxy/"));
     assert!(text.contains("param.x") && !text.contains("canary"), "{text}");
@@ -181,7 +232,8 @@ fn a_debugged_builder_shows_names_only() {
 #[test]
 fn no_public_type_shows_a_secret_or_a_token() {
     let world = World::new();
-    let client = world.client(&oauth2().param("x", "canary-value").proxy("http://canary:canary@proxy/"));
+    let builder = oauth2().token_url("https://auth.example/?code=canary-query");
+    let client = world.client(&builder.param("x", "canary-value").proxy("http://canary:canary@proxy/"));
     let token = client.token().unwrap();
     let shown = format!("{client:?} {token:?} {:?}", world.seams);
     assert!(!shown.contains("canary") && !shown.contains("\"t1\"") && !shown.contains("Basic"), "{shown}");

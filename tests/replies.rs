@@ -231,7 +231,7 @@ fn each_refusal_is_told_by_its_family_code_and_step() {
             r#"{"message":"Incorrect password","code":401100}"#,
             Denied,
             Some("401100"),
-            "wrong client_secret (4 wrong secrets lock the client)",
+            "wrong client_secret; four of them lock the client",
         ),
         (client_of("eventhos"), 404, r#"{"message":"no","code":401100}"#, Denied, Some("401100"), "unknown client_id"),
         (
@@ -275,6 +275,55 @@ fn each_refusal_is_told_by_its_family_code_and_step() {
             Denied,
             Some("invalid_client"),
             "saying \"unknown client\"",
+        ),
+        (
+            oauth2(),
+            400,
+            r#"{"error":"invalid_client"}"#,
+            Denied,
+            Some("invalid_client"),
+            "check client_id, client_secret and auth",
+        ),
+        (oauth2(), 400, r#"{"error":"invalid_scope"}"#, Denied, Some("invalid_scope"), "; check scope"),
+        (
+            oauth2(),
+            400,
+            r#"{"error":"invalid_target"}"#,
+            Denied,
+            Some("invalid_target"),
+            "; check resource and audience",
+        ),
+        (
+            oauth2(),
+            400,
+            r#"{"error":"unauthorized_client"}"#,
+            Denied,
+            Some("unauthorized_client"),
+            "ask the provider to allow it",
+        ),
+        (
+            oauth2(),
+            200,
+            r#"{"access_token":null,"error":"invalid_client"}"#,
+            Denied,
+            Some("invalid_client"),
+            "HTTP 200",
+        ),
+        (
+            client_of("eventhos"),
+            201,
+            r#"{"message":"Token generated","code":200000,"content":{}}"#,
+            BadResponse,
+            None,
+            "/content/jwt_token is missing; is base_url the token endpoint?",
+        ),
+        (
+            client_of("eventhos"),
+            200,
+            r#"{"message":"locked","code":401003}"#,
+            Denied,
+            Some("401003"),
+            "this client is locked",
         ),
         (oauth2(), 503, "busy", Server, None, "oauth2 failed (HTTP 503)"),
         (oauth2(), 408, "", Server, None, "(HTTP 408)"),
@@ -366,6 +415,7 @@ fn a_provider_s_words_are_one_short_line_without_a_secret_in_them() {
     assert!(says("line one\r\nline \u{1b}[31mtwo").contains("saying \"line one line [31mtwo\""));
     let long = says(&"x".repeat(60_000));
     assert!(long.contains(&format!("\"{}…\"", "x".repeat(200))) && long.len() < 400);
+    assert!(says("a\u{202e}b\u{200b}c").contains("saying \"a b c\""), "marks that turn or hide text are taken out");
     for leak in ["secret Tr0ub4dor&3-xyz is wrong", "prefix Tr0ub4do", "b4dor&3-", "Basic bWU6VHIwdWI0ZG9yJTI2My14eXo="]
     {
         let text = says(leak);
@@ -374,6 +424,33 @@ fn a_provider_s_words_are_one_short_line_without_a_secret_in_them() {
     assert!(says("Tr0ub4d is seven characters").contains("saying"));
     let refused = r#"{"authenticated": false, "token": "canary-of-a-token", "message": "not canary-of-a-token"}"#;
     assert!(!read(&client_of("calven-hmac"), 200, &[], refused).unwrap_err().to_string().contains("saying"));
+    let spaced = json!({"error_description": "hunt  er12  pass  word"}).to_string();
+    assert!(
+        !read(&oauth2().client_secret("hunt  er12  pass  word"), 400, &[], &spaced)
+            .unwrap_err()
+            .to_string()
+            .contains("saying")
+    );
+    let encoded = json!({"error_description": "bad a%2Fb%2Bc%3Dd"}).to_string();
+    assert!(
+        !read(&oauth2().client_secret("a/b+c=d").auth("post"), 400, &[], &encoded)
+            .unwrap_err()
+            .to_string()
+            .contains("saying")
+    );
+    for own in [oauth2().header("X-Key", "canary-api-key-77"), oauth2().param("pin", "canary-api-key-77")] {
+        for (body, header) in [
+            (r#"{"error_description": "bad key canary-api-key-77"}"#, ("x", "y")),
+            (r#"{"error": "canary-api-key-77"}"#, ("x", "y")),
+        ] {
+            let error = read(&own, 400, &[header], body).unwrap_err();
+            assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+        }
+        let to = read(&own, 302, &[("location", "https://canary-api-key-77.example/")], "").unwrap_err().to_string();
+        assert!(to.contains("a redirect elsewhere,"), "{to}");
+        let label = read(&own, 200, &[("content-type", "text/canary-api-key-77")], "x").unwrap_err().to_string();
+        assert!(label.contains("with a body that is no JSON"), "{label}");
+    }
     let code = read(&oauth2(), 400, &[], r#"{"error": "canary-secret-1"}"#).unwrap_err();
     assert_eq!(code.provider_code(), None, "a code can be a secret too");
 }
@@ -387,6 +464,20 @@ fn a_signature_is_not_repeated() {
     let hash = world.provider.last().json()["hash"].as_str().unwrap().to_owned();
     world.provider.next_json(401, json!({"message": format!("bad hash {hash}")}));
     assert!(!client.token().unwrap_err().to_string().contains("saying"), "time stands still, so it is the same hash");
+}
+
+#[test]
+fn a_coding_that_nobody_asked_for_is_named() {
+    let gzip = read(&oauth2(), 200, &[("content-encoding", "gzip")], "\u{1f}").unwrap_err().to_string();
+    assert!(gzip.contains("with a body in gzip, which was not asked for"), "{gzip}");
+}
+
+#[test]
+fn a_long_text_and_a_long_secret_are_compared_at_once() {
+    let words = json!({"error_description": "x".repeat(1_000_000)}).to_string();
+    let began = std::time::Instant::now();
+    read(&oauth2().client_secret("y".repeat(64 * 1024)), 400, &[], &words).unwrap_err();
+    assert!(began.elapsed() < S * 20, "{:?}", began.elapsed());
 }
 
 #[test]

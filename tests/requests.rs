@@ -184,7 +184,7 @@ fn authvia_s_published_signature_is_what_leaves() {
         .replace("{timestamp}", "1565870400")
         .replace("\"length_of\": \"signature_value\"", "\"length_of\": \"value\"")
         .replace("{signature_value}", "{value}")
-        .replace("\"inputs\": {", "\"inputs\": {\"value\": {},");
+        .replace("\"inputs\": {", "\"inputs\": {\"value\": {\"required\": true},");
     let path = std::env::temp_dir().join(format!("tokauth-authvia-{}", std::process::id()));
     std::fs::write(&path, description).unwrap();
     let request = sent(
@@ -205,9 +205,20 @@ fn calven_signs_id_and_time_without_a_plus_between() {
     let builder = client_of("calven-hmac").client_id("55DE3799-6C65-43F3-9AFB-A4725358B4FD");
     let _ = world.client(&builder).token();
     let body = world.provider.last().json();
+    // With a literal + between, as the page prints it, this would be 16f475b9727b87c7cf9036cb89d5b8abcfaf0842e576a88e5fba7cec20960f36.
     assert_eq!(body["hash"], "01f976760a929f0a58ef0996afcfa37e640ec36bdd5c9e62dcc28b83e122ea9e");
-    assert_ne!(body["hash"], "16f475b9727b87c7cf9036cb89d5b8abcfaf0842e576a88e5fba7cec20960f36", "with a literal +");
     assert_eq!(body["timestamp"], json!(1_683_257_792));
+}
+
+#[test]
+fn a_clock_that_was_never_set_signs_nothing() {
+    let world = World::new();
+    world.clock.set_wall(std::time::Duration::from_secs(9));
+    let error = world.client(&client_of("calven-hmac")).token().unwrap_err();
+    assert!(error.to_string().contains("clock is decades behind"), "{error}");
+    assert_eq!(world.provider.count(), 0);
+    let _ = world.client(&client_of("calven")).token();
+    assert_eq!(world.provider.count(), 1, "without a signature the time does not matter");
 }
 
 #[test]

@@ -141,9 +141,14 @@ fn a_panicking_request_releases_the_waiters() {
     let world = World::new();
     let client = world.client(&oauth2());
     world.provider.next(Act::Panic);
-    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| client.token()));
-    assert!(panicked.is_err());
-    assert_eq!(value(&client), "t1");
+    let handles = callers(&world, &client, 4);
+    world.provider.open();
+    let outcomes: Vec<_> = handles.into_iter().map(thread::JoinHandle::join).collect();
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_err()).count(), 1, "the panic is its caller's");
+    for outcome in outcomes.into_iter().flatten() {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Internal);
+    }
+    assert_eq!(value(&client), "t2", "the client is usable");
 }
 
 #[test]
@@ -169,7 +174,7 @@ fn one_caller_refreshes_ahead_while_the_others_keep_the_valid_token() {
     let world = World::new();
     let client = world.client(&oauth2());
     assert_eq!(value(&client), "t1");
-    world.clock.advance(S * 3299);
+    world.clock.advance(S * 3289);
     assert_eq!(value(&client), "t1", "not before the last five minutes");
     world.clock.advance(S * 151); // past any jitter
     let elected = callers(&world, &client, 1).remove(0);
@@ -205,8 +210,62 @@ fn a_failed_refresh_leaves_the_valid_token_in_service_and_pauses() {
 }
 
 #[test]
+fn a_failed_refresh_hands_out_neither_a_dead_nor_a_rejected_token() {
+    let world = World::new();
+    let client = world.client(&oauth2());
+    value(&client);
+    world.clock.advance(S * 3589); // valid for a second yet
+    *world.provider.reply_time.lock().unwrap() = S * 5;
+    world.provider.next(Act::Lose);
+    client.token().unwrap_err();
+
+    let world = World::new();
+    let client = world.client(&oauth2());
+    let rejected = client.token().unwrap();
+    world.clock.advance(S * 3450);
+    world.provider.next(Act::Lose);
+    let elected = callers(&world, &client, 1).remove(0);
+    client.invalidate(&rejected).unwrap();
+    world.provider.open();
+    elected.join().unwrap().unwrap_err();
+}
+
+#[test]
+fn a_token_asked_for_before_clear_is_not_cached_after_it() {
+    let world = World::new();
+    let client = world.client(&oauth2());
+    let asked_before = callers(&world, &client, 1).remove(0);
+    client.clear().unwrap();
+    world.provider.open();
+    assert_eq!(asked_before.join().unwrap().unwrap().value(), "t1");
+    client.cached().unwrap_err();
+    assert_eq!(value(&client), "t2");
+}
+
+#[test]
+fn clients_made_per_call_ask_once_a_second_for_tokens_without_life() {
+    let world = World::new();
+    for _ in 0..20 {
+        world.provider.next_json(200, serde_json::json!({"access_token": "short", "expires_in": 0}));
+        assert_eq!(value(&world.client(&oauth2())), "short");
+    }
+    assert_eq!(world.provider.count(), 1);
+}
+
+#[test]
+fn a_sibling_needs_no_file_again() {
+    let path = std::env::temp_dir().join(format!("tokauth-sibling-{}", std::process::id()));
+    std::fs::write(&path, "the-secret-in-a-file").unwrap();
+    let world = World::new();
+    let client = world.client(&oauth2().remove("client_secret").client_secret_file(path.to_str().unwrap()));
+    value(&client);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(value(&client.with("timeout_ms", Some("500")).unwrap()), "t1");
+}
+
+#[test]
 fn refresh_ahead_takes_seconds_and_off() {
-    for (option, at) in [("off", 3590), ("600", 3300)] {
+    for (option, at) in [("off", 3590), ("600", 3290)] {
         let world = World::new();
         let client = world.client(&oauth2().refresh_ahead(option));
         assert_eq!(value(&client), "t1");
@@ -327,6 +386,7 @@ fn clients_with_equal_options_share_one_token() {
     for (builder, shared) in [
         (oauth2().scope("b a"), true),
         (oauth2().scope("a  b"), true), // a set
+        (oauth2().scope("a b").auth("basic").store("memory").quota("none").max_ttl_s("2678400"), true), // the defaults
         (oauth2().scope("a b").timeout_ms("1").min_valid_s("5").refresh_ahead("off").user_agent("x/1"), true),
         (oauth2().scope("a b c"), false),
         (oauth2().scope("a b").audience("x"), false),
@@ -416,6 +476,28 @@ fn a_token_in_the_store_is_served_without_a_request() {
         client.cached().unwrap_err();
         assert_eq!(process.provider.count(), 0, "what the store holds is as old");
     }
+}
+
+#[test]
+fn a_dead_token_in_the_store_is_not_served_after_a_reboot() {
+    let store = Arc::new(MapStore::default());
+    value(&World::with_store(store.clone()).client(&oauth2()));
+    let rebooted = World::with_store(store);
+    rebooted.clock.set_wall(S * (NOW as u32 + 86_400));
+    rebooted.clock.set_boot(S * 600);
+    let client = rebooted.client(&oauth2());
+    client.cached().unwrap_err();
+    value(&client);
+    assert_eq!(rebooted.provider.count(), 1);
+}
+
+#[test]
+fn a_rejected_token_leaves_the_store_too() {
+    let store = Arc::new(MapStore::default());
+    let token = World::with_store(store.clone()).client(&oauth2()).token().unwrap();
+    let another_process = World::with_store(store.clone()).client(&oauth2());
+    another_process.invalidate(&token).unwrap();
+    assert!(store.records.lock().unwrap().is_empty());
 }
 
 #[test]

@@ -147,8 +147,9 @@ class _Handle(c_void_p):
         super().__init__(value)
         self._free = getattr(load(), f"tokauth_{noun}_free")
 
-    def __del__(self) -> None:
-        if self:
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        # At the interpreter's end the log callback's module is gone already, and the process takes the rest.
+        if self and not is_finalizing():
             self._free(self)
 
 
@@ -236,7 +237,9 @@ class Client:
     Keywords are the library's options: str, int or bool; None leaves one out. Names with a dot come from a dict:
     Client(provider="oauth2", **{"param.tenant": "blue"}). Creating a client touches files but not the network.
 
-    log(level, message) gets each log line, on any thread; level is 1 error, 2 warning, 3 info, 4 debug.
+    log(level, message) gets each log line, on any thread; level is 1 error, 2 warning, 3 info, 4 debug. Let no daemon
+    thread be inside such a client when the interpreter ends: CPython ends a thread that calls back then, and with it
+    the process.
     """
 
     def __init__(self, *, log: Callable[[int, str], None] | None = None, **options: str | int | None) -> None:

@@ -49,6 +49,7 @@ fn ask(client: &Client, flags: u32) -> Result<Token, Fault> {
 
 /// Judges all options together and makes a client. Reads files, does not touch the network; the config is not kept.
 /// TOKAUTH_ERR_CONFIG or TOKAUTH_ERR_UNSUPPORTED name the option and what to do.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_new(
     config: *const tokauth_config,
@@ -70,6 +71,7 @@ pub unsafe extern "C" fn tokauth_client_new(
 /// A sibling with one option changed (NULL as value: removed): it shares credential, connections and store. With another
 /// scope or audience it has a token of its own; with another timeout_ms, min_valid_s or refresh_ahead it shares the token
 /// too. TOKAUTH_ERR_CONFIG for provider, provider_file and the credential's options.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_with(
     client: *const tokauth_client,
@@ -95,17 +97,18 @@ pub unsafe extern "C" fn tokauth_client_with(
 }
 
 /// A second owner of the same client; each owner frees once. NULL for NULL.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_clone(client: *const tokauth_client) -> *mut tokauth_client {
     // SAFETY: the header asks for a NULL or live client.
-    match unsafe { client.as_ref() } {
-        Some(client) => Box::into_raw(Box::new(tokauth_client { client: client.client.clone() })),
-        None => ptr::null_mut(),
-    }
+    let client = unsafe { client.as_ref() };
+    let clone = |client: &tokauth_client| Box::into_raw(Box::new(tokauth_client { client: client.client.clone() }));
+    harmless(ptr::null_mut(), || client.map_or(ptr::null_mut(), clone))
 }
 
 /// Gives up one owner's claim; no call of this owner may be running. The token stays cached for the next client with
 /// equal options. NULL does nothing.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_free(client: *mut tokauth_client) {
     if !client.is_null() {
@@ -118,6 +121,7 @@ pub unsafe extern "C" fn tokauth_client_free(client: *mut tokauth_client) {
 /// A usable token: the cached one, or by asking the provider. Blocks for at most timeout_ms; callers that come together
 /// share one request and its outcome. flags: 0, TOKAUTH_CACHED_ONLY or TOKAUTH_FORCE_REFRESH. Free the token with
 /// tokauth_token_free().
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_token(
     client: *const tokauth_client,
@@ -141,6 +145,7 @@ pub unsafe extern "C" fn tokauth_client_token(
 /// NULL) gets the size that is needed, the NUL included, on success and with TOKAUTH_ERR_BUFFER_TOO_SMALL. buffer may be
 /// NULL if buffer_size is 0: that asks for the size, and may ask the provider. TOKAUTH_ERR_UNSUPPORTED where the API
 /// takes no such header.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_copy_authorization(
     client: *const tokauth_client,
@@ -180,6 +185,7 @@ pub unsafe extern "C" fn tokauth_client_copy_authorization(
 }
 
 /// Tells that the API refused rejected: it is dropped if it is still the cached token, else nothing happens.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_invalidate(
     client: *const tokauth_client,
@@ -200,6 +206,7 @@ pub unsafe extern "C" fn tokauth_client_invalidate(
 }
 
 /// Forgets the token, here and in the store.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_clear(
     client: *const tokauth_client,
@@ -216,6 +223,7 @@ pub unsafe extern "C" fn tokauth_client_clear(
 
 /// What the clients that share this token counted since the first of them: TOKAUTH_COUNT_REQUESTS and the like. 0 for a
 /// NULL client and for numbers unknown to this version.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_counter(client: *const tokauth_client, counter: u32) -> u64 {
     let counter = match counter {
@@ -227,20 +235,24 @@ pub unsafe extern "C" fn tokauth_client_counter(client: *const tokauth_client, c
         _ => return 0,
     };
     // SAFETY: the header asks for a NULL or live client.
-    unsafe { client.as_ref() }.map_or(0, |client| client.client.counter(counter))
+    let client = unsafe { client.as_ref() };
+    harmless(0, || client.map_or(0, |client| client.client.counter(counter)))
 }
 
 /// 0: call tokauth_client_token() (none cached, or this caller is to renew it). Else: that call would return, at once,
 /// the same token as when this value was last seen. 0 for a NULL client. Never blocks, locks, allocates or calls the
 /// system.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_generation(client: *const tokauth_client) -> u64 {
     // SAFETY: the header asks for a NULL or live client.
-    unsafe { client.as_ref() }.map_or(0, |client| client.client.generation())
+    let client = unsafe { client.as_ref() };
+    harmless(0, || client.map_or(0, |client| client.client.generation()))
 }
 
 /// What is left of the token budget: out_remaining gets the number of requests that may still be sent, -1 without a
 /// budget; out_next_at gets 0 if a request may be sent now, else the Unix second from which on.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_budget(
     client: *const tokauth_client,
@@ -250,10 +262,10 @@ pub unsafe extern "C" fn tokauth_client_budget(
 ) -> tokauth_status {
     let body = || {
         // SAFETY: the header asks for a NULL or writable slot.
-        let remaining = unsafe { out(out_remaining, 0, "out_remaining") };
+        let next_at = unsafe { out(out_next_at, 0, "out_next_at") }.map(|_| ());
         // SAFETY: as above.
-        let next_at = unsafe { out(out_next_at, 0, "out_next_at") };
-        let (remaining, _) = (remaining?, next_at?);
+        let remaining = unsafe { out(out_remaining, 0, "out_remaining") }?;
+        next_at?;
         // SAFETY: the header asks for a NULL or live client.
         unsafe { handle(client, "client") }?;
         *remaining = -1; // quota=none is the only one this version takes

@@ -1,7 +1,7 @@
 use std::ffi::{c_char, c_void};
 use std::mem;
 
-use super::boundary::{c_text, enter, handle_mut, optional_text, text};
+use super::boundary::{c_text, enter, handle_mut, harmless, optional_text, text};
 use super::status::tokauth_status;
 use super::values::tokauth_error;
 use crate::config::{Builder, LogLevel};
@@ -14,7 +14,8 @@ pub struct tokauth_config {
 }
 
 /// Gets one line: level 1 error, 2 warning, 3 info, 4 debug; the message lives for the call. Called on any thread that
-/// asks for a token, with no lock held; it must not unwind or longjmp. Lines hold no secret and no token.
+/// asks for a token, with no lock held, while others may wait for that token: it must be quick, must not ask a client
+/// for one, and must not unwind or longjmp. Lines hold no secret and no token.
 pub type tokauth_log_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, level: i32, message: *const c_char)>;
 
 /// Called once, when user_data is needed no more: the config and all its clients are gone or have another log. Any
@@ -61,22 +62,26 @@ impl HostLog {
 }
 
 /// An empty config. Never NULL. Free it with tokauth_config_free().
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn tokauth_config_new() -> *mut tokauth_config {
     Box::into_raw(Box::default())
 }
 
 /// Frees a config; clients made from it live on. NULL does nothing.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_config_free(config: *mut tokauth_config) {
     if !config.is_null() {
         // SAFETY: not NULL, made by tokauth_config_new, and the caller gives it up.
-        drop(unsafe { Box::from_raw(config) });
+        let config = unsafe { Box::from_raw(config) };
+        harmless((), || drop(config));
     }
 }
 
 /// Sets an option; NULL as value removes it. Fails with TOKAUTH_ERR_INVALID_ARGUMENT for a NULL config or name, text
 /// that is not UTF-8, or more than 64 KiB; nothing has changed then.
+/// Threads: one at a time per config.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_config_set(
     config: *mut tokauth_config,
@@ -104,6 +109,7 @@ pub unsafe extern "C" fn tokauth_config_set(
 
 /// Takes every variable of the environment whose name begins with prefix (NULL: "TOKAUTH_"); the rest of the name, in
 /// lower case, is the option. No other function reads options from the environment. Nothing has changed on failure.
+/// Threads: one at a time per config.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_config_load_env(
     config: *mut tokauth_config,
@@ -124,6 +130,7 @@ pub unsafe extern "C" fn tokauth_config_load_env(
 
 /// Takes every member of one flat JSON object: texts, numbers and booleans as their text; null removes; a name given
 /// twice is refused. Nothing has changed on failure.
+/// Threads: one at a time per config.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_config_load_json(
     config: *mut tokauth_config,
@@ -145,6 +152,7 @@ pub unsafe extern "C" fn tokauth_config_load_json(
 /// Sends log lines of clients made from now on to log; NULL as log sends them nowhere. user_data is the library's from
 /// this call on: destroy (may be NULL) gets it once, when the config and all its clients are gone or have another log,
 /// and at once if this fails or log is NULL.
+/// Threads: one at a time per config.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_config_set_log(
     config: *mut tokauth_config,
@@ -156,6 +164,7 @@ pub unsafe extern "C" fn tokauth_config_set_log(
     let body = || {
         // SAFETY: the header asks for a NULL or live config that no other thread uses.
         let config = unsafe { handle_mut(config, "config") }?;
+        let before = config.builder.clone();
         let builder = mem::take(&mut config.builder);
         config.builder = match log {
             Some(log) => {
@@ -164,6 +173,7 @@ pub unsafe extern "C" fn tokauth_config_set_log(
             }
             None => builder.without_log(),
         };
+        drop(before); // the config is whole again when the host's destroy runs
         Ok(())
     };
     // SAFETY: NULL is allowed.

@@ -87,6 +87,7 @@ unsafe fn lend_with_length<'a>(
 }
 
 /// The bare token. NULL for a NULL token. out_len may be NULL; it gets the length without the NUL.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_value(token: *const tokauth_token, out_len: *mut usize) -> *const c_char {
     // SAFETY: the header asks for a NULL or live token and a NULL or writable length.
@@ -95,6 +96,7 @@ pub unsafe extern "C" fn tokauth_token_value(token: *const tokauth_token, out_le
 
 /// The value of the Authorization header, with the scheme as the provider's API wants it: "Bearer eyJ...". NULL for a
 /// NULL token, and where the API takes no such header. out_len may be NULL; it gets the length without the NUL.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_authorization(
     token: *const tokauth_token,
@@ -105,6 +107,7 @@ pub unsafe extern "C" fn tokauth_token_authorization(
 }
 
 /// How many headers an API call needs, Authorization among them. 0 for a NULL token.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_header_count(token: *const tokauth_token) -> usize {
     // SAFETY: the header asks for a NULL or live token.
@@ -112,6 +115,7 @@ pub unsafe extern "C" fn tokauth_token_header_count(token: *const tokauth_token)
 }
 
 /// The name of such a header; NULL for a NULL token and past the end.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_header_name(token: *const tokauth_token, index: usize) -> *const c_char {
     // SAFETY: the header asks for a NULL or live token.
@@ -119,6 +123,7 @@ pub unsafe extern "C" fn tokauth_token_header_name(token: *const tokauth_token, 
 }
 
 /// The value of such a header; NULL for a NULL token and past the end.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_header_value(token: *const tokauth_token, index: usize) -> *const c_char {
     // SAFETY: the header asks for a NULL or live token.
@@ -126,6 +131,7 @@ pub unsafe extern "C" fn tokauth_token_header_value(token: *const tokauth_token,
 }
 
 /// The token type the server named, "Bearer" if it named none. NULL for a NULL token.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_type(token: *const tokauth_token) -> *const c_char {
     // SAFETY: the header asks for a NULL or live token.
@@ -133,6 +139,7 @@ pub unsafe extern "C" fn tokauth_token_type(token: *const tokauth_token) -> *con
 }
 
 /// The scope the server granted, as it wrote it. NULL if it did not say, and for a NULL token.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_scope(token: *const tokauth_token) -> *const c_char {
     // SAFETY: the header asks for a NULL or live token.
@@ -141,6 +148,7 @@ pub unsafe extern "C" fn tokauth_token_scope(token: *const tokauth_token) -> *co
 
 /// When the token ends, in Unix seconds by this machine's wall clock: for people to read, not to schedule on. 0 for a
 /// NULL token.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_expires_at(token: *const tokauth_token) -> i64 {
     // SAFETY: the header asks for a NULL or live token.
@@ -148,6 +156,7 @@ pub unsafe extern "C" fn tokauth_token_expires_at(token: *const tokauth_token) -
 }
 
 /// A second owner of the same token; each owner frees once. NULL for NULL.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_clone(token: *const tokauth_token) -> *mut tokauth_token {
     if token.is_null() {
@@ -158,16 +167,19 @@ pub unsafe extern "C" fn tokauth_token_clone(token: *const tokauth_token) -> *mu
 }
 
 /// Gives up one owner's claim. NULL does nothing.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_free(token: *mut tokauth_token) {
     if !token.is_null() {
         let data: *const TokenData = token.cast_const().cast();
         // SAFETY: not NULL, and the caller gives up its reference.
-        drop(unsafe { Arc::from_raw(data) });
+        let data = unsafe { Arc::from_raw(data) };
+        harmless((), || drop(data));
     }
 }
 
 /// The status that came with the error. TOKAUTH_OK for NULL.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_error_status(error: *const tokauth_error) -> tokauth_status {
     // SAFETY: the header asks for a NULL or live error.
@@ -175,6 +187,7 @@ pub unsafe extern "C" fn tokauth_error_status(error: *const tokauth_error) -> to
 }
 
 /// One line for the person who must act: the step, what happened, what to do. Holds no secret. "" for NULL, never NULL.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_error_message(error: *const tokauth_error) -> *const c_char {
     // SAFETY: the header asks for a NULL or live error.
@@ -182,6 +195,7 @@ pub unsafe extern "C" fn tokauth_error_message(error: *const tokauth_error) -> *
 }
 
 /// The provider's own code, such as "invalid_client" or "401003". NULL if it gave none, and for NULL.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_error_provider_code(error: *const tokauth_error) -> *const c_char {
     // SAFETY: the header asks for a NULL or live error.
@@ -190,6 +204,7 @@ pub unsafe extern "C" fn tokauth_error_provider_code(error: *const tokauth_error
 }
 
 /// The HTTP status of the reply; 0 if there was none, and for NULL.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_error_http_status(error: *const tokauth_error) -> i32 {
     // SAFETY: the header asks for a NULL or live error.
@@ -197,6 +212,7 @@ pub unsafe extern "C" fn tokauth_error_http_status(error: *const tokauth_error) 
 }
 
 /// How long to wait before asking again, in milliseconds; 0: at once. -1 if unknown, and for NULL.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_error_retry_after_ms(error: *const tokauth_error) -> i64 {
     // SAFETY: the header asks for a NULL or live error.
@@ -204,6 +220,7 @@ pub unsafe extern "C" fn tokauth_error_retry_after_ms(error: *const tokauth_erro
 }
 
 /// Frees an error. NULL does nothing.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_error_free(error: *mut tokauth_error) {
     if !error.is_null() {

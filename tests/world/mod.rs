@@ -37,6 +37,11 @@ impl VirtualClock {
         self.times.lock().unwrap().1 = since_epoch;
     }
 
+    /// As after a reboot.
+    pub fn set_boot(&self, since_boot: Duration) {
+        self.times.lock().unwrap().0 = since_boot;
+    }
+
     /// How many threads wait now.
     pub fn waiters(&self) -> usize {
         self.asleep.load(Ordering::SeqCst)
@@ -71,8 +76,6 @@ impl Clock for VirtualClock {
 pub enum Act {
     /// Answers.
     Reply(u16, Vec<(&'static str, String)>, String),
-    /// Fails before the body is asked for.
-    Refuse(Error),
     /// Takes the body and never answers.
     Lose,
     /// Panics.
@@ -182,11 +185,6 @@ impl Transport for Provider {
         body: &mut dyn FnMut() -> Result<Secret, Error>,
     ) -> Result<Sent, Error> {
         let act = self.acts.lock().unwrap().pop_front();
-        match act {
-            Some(Act::Refuse(error)) => return Err(error),
-            Some(Act::Panic) => panic!("the transport broke"),
-            _ => {}
-        }
         self.pass_time(&self.connect_time);
         let body = body()?;
         assert_eq!(body.expose().len(), head.content_length, "the head tells the body's length");
@@ -204,7 +202,8 @@ impl Transport for Provider {
                 (200, vec![], format!(r#"{{"access_token": "t{number}", "token_type": "Bearer", "expires_in": 3600}}"#))
             }
             Some(Act::Reply(status, headers, body)) => (status, headers, body),
-            Some(_) => return Ok(Sent::Lost(broken())),
+            Some(Act::Panic) => panic!("the transport broke"),
+            Some(Act::Lose) => return Ok(Sent::Lost(broken())),
         };
         let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Ok(Sent::Reply(Reply { status, headers, body: body.into_bytes().into() }))

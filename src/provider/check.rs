@@ -1,0 +1,321 @@
+//! What the types of a description cannot say, and where in its text a fault is.
+
+use super::template::{Piece, Template, is_name};
+use super::{Auth, CLIENT_ID, CLIENT_SECRET, Computed, Field, InputKind, Ordered, Provider, TOKEN};
+use crate::config::OPTIONS;
+use crate::judge::{RESERVED_HEADERS, is_header_value};
+
+/// A place in the description, and what is wrong there.
+pub(super) type Fault = (String, String);
+
+fn fault(path: impl Into<String>, reason: impl Into<String>) -> Result<(), Fault> {
+    Err((path.into(), reason.into()))
+}
+
+/// Options that a provider may take or not; the names of all others are taken.
+const SHARED: [&str; 4] = [CLIENT_ID, "scope", "audience", "resource"];
+
+impl Provider {
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        if self.name.is_empty() || !self.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        {
+            return fault("name", "a name is of a-z, 0-9 and -");
+        }
+        self.check_inputs()?;
+        let inputs: Vec<&str> = self.inputs.iter().map(|(name, _)| name).chain([CLIENT_ID]).collect();
+        if let Some(url) = &self.token_url {
+            knows(&inputs, url, "token_url")?;
+        }
+        for (name, header) in self.request.headers.iter() {
+            if let Some(value) = header.names().find(|name| self.computed.get(name).is_some()) {
+                let reason = format!("{{{value}}} is made after the head has left: it can stand in the body only");
+                return fault(format!("request.headers.{name}"), reason);
+            }
+        }
+        check_headers(&self.request.headers, &inputs, "request.headers")?;
+        let known = self.check_computed(inputs.clone())?;
+        self.check_fields(known)?;
+        let with_token: Vec<&str> = inputs.into_iter().chain([TOKEN]).collect();
+        check_headers(&self.api.headers, &with_token, "api.headers")?;
+        if !self.api.headers.iter().any(|(_, header)| header.names().any(|name| name == TOKEN)) {
+            return fault("api.headers", "no header holds {token}");
+        }
+        self.check_response()
+    }
+
+    fn check_inputs(&self) -> Result<(), Fault> {
+        for (name, input) in self.inputs.iter() {
+            let taken = OPTIONS.iter().any(|option| option.name == name) && !SHARED.contains(&name);
+            let reason = if !is_name(name) || name == TOKEN || taken {
+                "this cannot be the name of an input"
+            } else if input.required && input.default.is_some() {
+                "an input with a default is never missing: drop \"required\" or \"default\""
+            } else if input.min_length.zip(input.max_length).is_some_and(|(min, max)| min > max) {
+                "no text has these lengths: min_length is above max_length"
+            } else {
+                continue;
+            };
+            return fault(format!("inputs.{name}"), reason);
+        }
+        Ok(())
+    }
+
+    /// All names that fields may use: `known` and the computed ones.
+    fn check_computed<'a>(&'a self, mut known: Vec<&'a str>) -> Result<Vec<&'a str>, Fault> {
+        // What is signed or measured must be there.
+        let mut certain: Vec<&str> = self
+            .inputs
+            .iter()
+            .filter(|(_, input)| input.required || input.default.is_some())
+            .map(|(name, _)| name)
+            .chain([CLIENT_ID])
+            .collect();
+        for (name, value) in self.computed.iter() {
+            let path = format!("computed.{name}");
+            if !is_name(name) || known.contains(&name) || name == CLIENT_SECRET || name == TOKEN {
+                fault(&*path, "this name is taken or not of a-z, 0-9 and _")?;
+            }
+            match value {
+                Computed::Random(length) if !(1..=1024).contains(length) => {
+                    fault(path, "a random value has 1 to 1024 characters")?;
+                }
+                Computed::LengthOf(other) if !certain.contains(&other.as_str()) => {
+                    fault(path, format!("\"{other}\" is not always there; what is: {}", certain.join(", ")))?;
+                }
+                Computed::HmacSha256(hmac) => match hmac.message.names().find(|name| !certain.contains(name)) {
+                    Some(other) => fault(
+                        format!("{path}.hmac_sha256.message"),
+                        format!("{{{other}}} is not always there; what is: {}", certain.join(", ")),
+                    )?,
+                    None => {}
+                },
+                _ => {}
+            }
+            known.push(name);
+            certain.push(name);
+        }
+        Ok(known)
+    }
+
+    fn check_fields<'a>(&'a self, mut known: Vec<&'a str>) -> Result<(), Fault> {
+        let signs = self.computed.iter().any(|(_, value)| matches!(value, Computed::HmacSha256(_)));
+        let mut uses_secret = signs || !self.request.auth.is_empty();
+        known.push(CLIENT_SECRET);
+        for (name, field) in self.request.fields.iter() {
+            let path = format!("request.fields.{name}");
+            if self.request.auth.contains(&Auth::Post) && [CLIENT_ID, CLIENT_SECRET].contains(&name) {
+                fault(&*path, "auth post brings this field itself")?;
+            }
+            if let Field::Text(template) = field {
+                knows(&known, template, &path)?;
+                uses_secret |= template.names().any(|used| used == CLIENT_SECRET);
+            }
+        }
+        if uses_secret {
+            return Ok(());
+        }
+        fault("request", "the client secret is used neither by auth, nor in a field, nor in a signature")
+    }
+
+    fn check_response(&self) -> Result<(), Fault> {
+        let response = &self.response;
+        if let Some((pointer, _)) = response.expect.iter().find(|(pointer, _)| !pointer.starts_with('/')) {
+            return fault(
+                format!("response.expect.{pointer}"),
+                "this is not a JSON pointer such as \"/content/token\"",
+            );
+        }
+        if let Some(index) = response.errors.iter().position(|known| known.status.is_none() && known.code.is_none()) {
+            return fault(format!("response.errors.{index}"), "neither status nor code says when this applies");
+        }
+        let life = response.requested_life.as_ref();
+        if life.is_some_and(|name| self.inputs.get(name).map(|input| input.kind) != Some(InputKind::Duration)) {
+            return fault("response.requested_life", "this is not an input of type \"duration\"");
+        }
+        Ok(())
+    }
+}
+
+fn knows(known: &[&str], template: &Template, path: &str) -> Result<(), Fault> {
+    match template.names().find(|name| !known.contains(name)) {
+        Some(name) => fault(path, format!("{{{name}}} is not known here; known are {}", known.join(", "))),
+        None => Ok(()),
+    }
+}
+
+fn check_headers(headers: &Ordered<Template>, known: &[&str], section: &str) -> Result<(), Fault> {
+    let mut seen: Vec<String> = Vec::new();
+    for (name, header) in headers.iter() {
+        let path = format!("{section}.{name}");
+        let lower = name.to_lowercase();
+        if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+            return fault(path, "this is not the name of a header");
+        }
+        if RESERVED_HEADERS.contains(&&*lower) {
+            return fault(path, "this header is written by the HTTP client");
+        }
+        if seen.contains(&lower) {
+            return fault(path, "this header stands here twice, in different case");
+        }
+        let literals = header.pieces().iter().filter_map(|piece| match piece {
+            Piece::Literal(text) => Some(text),
+            Piece::Name(_) => None,
+        });
+        if !literals.into_iter().all(|text| is_header_value(text)) {
+            return fault(path, "a header is of visible ASCII");
+        }
+        knows(known, header, &path)?;
+        seen.push(lower);
+    }
+    Ok(())
+}
+
+/// Where in the text an error of serde_json is, as names joined by dots. It tells line and column only.
+pub(super) fn place(text: &str, error: &serde_json::Error) -> String {
+    let line_start: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    let end = (line_start + error.column()).min(text.len());
+    // Of each object around the place, the latest name, and whether a name comes next; of an array, nothing.
+    let mut around: Vec<(String, bool)> = Vec::new();
+    let mut bytes = text.as_bytes()[..end].iter().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'{' => around.push((String::new(), true)),
+            b'[' => around.push((String::new(), false)),
+            b'}' | b']' if at + 1 < end => drop(around.pop()),
+            b',' | b':' => {
+                around.iter_mut().last().into_iter().for_each(|inner| inner.1 = *byte == b',' && !inner.0.is_empty())
+            }
+            b'"' => {
+                let mut escaped = false;
+                let close = bytes.find(|(_, byte)| {
+                    let closes = **byte == b'"' && !escaped;
+                    escaped = **byte == b'\\' && !escaped;
+                    closes
+                });
+                if let (Some((name, expected @ true)), Some((close, _))) = (around.last_mut(), close) {
+                    *name = text[at + 1..close].to_owned();
+                    *expected = false;
+                }
+            }
+            _ => {}
+        }
+    }
+    // What is missing is missing in the object, not at its latest name.
+    let missing = error.to_string().starts_with("missing field");
+    let depth = around.len().saturating_sub(usize::from(missing));
+    let names: Vec<&str> =
+        around[..depth].iter().map(|(name, _)| name.as_str()).filter(|name| !name.is_empty()).collect();
+    if names.is_empty() { "the top".to_owned() } else { names.join(".") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::super::BUILT_IN;
+    use super::*;
+
+    #[test]
+    fn every_built_in_description_is_sound_and_named_like_its_file() {
+        for (name, text) in BUILT_IN {
+            let provider = Provider::parse(Cow::Borrowed(text)).unwrap();
+            assert_eq!(provider.name, *name);
+            assert!(!provider._sources.is_empty(), "{name} names no source");
+        }
+        assert!(BUILT_IN.is_sorted());
+    }
+
+    #[test]
+    fn a_broken_description_is_refused_with_its_place_and_the_reason() {
+        let sound = serde_json::json!({
+            "name": "mine", "about": "A provider.",
+            "token_url": "https://auth.example/{tenant}/token",
+            "inputs": {"tenant": {"required": true}},
+            "computed": {"now": {"unix_time": "seconds"}, "sig": {"hmac_sha256": {"message": "{tenant}{now}", "encoding": "hex"}}},
+            "request": {"body": "json", "fields": {"id": "{client_id}", "at": "{now}", "sig": "{sig}"}},
+            "response": {"token": "/data/token"},
+            "api": {"headers": {"Authorization": "Bearer {token}"}},
+        });
+        Provider::parse(sound.to_string().into()).unwrap();
+        let broken = |pointer: &str, value: serde_json::Value| {
+            let mut text = sound.clone();
+            let (parent, name) = pointer.rsplit_once('/').unwrap();
+            let parent = if parent.is_empty() { &mut text } else { text.pointer_mut(parent).unwrap() };
+            parent[name] = value;
+            Provider::parse(text.to_string().into()).unwrap_err().to_string()
+        };
+        use serde_json::json;
+        for (pointer, value, place, reason) in [
+            ("/name", json!("My Provider"), "name", "a-z, 0-9 and -"),
+            ("/nmae", json!("x"), "nmae", "unknown field"),
+            ("/request/body", json!("xml"), "request.body", "unknown variant"),
+            ("/request/fields/id", json!(["x"]), "request.fields.id", "a text, a whole number or a boolean"),
+            ("/request/fields/id", json!("{client_ident}"), "request.fields.id", "known are tenant, client_id"),
+            ("/request/fields/id", json!("{client_id"), "request.fields.id", "unpaired brace"),
+            ("/request/fields/id", json!("{Client Id}"), "request.fields.id", "not a placeholder"),
+            ("/request/headers", json!({"X-Sig": "{sig}"}), "request.headers.X-Sig", "in the body only"),
+            ("/request/headers", json!({"X Sig": "1"}), "request.headers.X Sig", "not the name of a header"),
+            (
+                "/computed/sig",
+                json!({"hmac_sha256": {"message": "{later}", "encoding": "hex"}}),
+                "computed.sig.hmac_sha256.message",
+                "what is: tenant, client_id, now",
+            ),
+            (
+                "/computed/sig",
+                json!({"hmac_sha256": {"message": "{now}", "encoding": "rot13"}}),
+                "computed.sig.hmac_sha256.encoding",
+                "unknown variant",
+            ),
+            ("/computed/sig", json!({"random": 5}), "request", "the client secret is used neither"),
+            ("/computed/tenant", json!({"random": 5}), "computed.tenant", "taken"),
+            ("/computed/nonce", json!({"random": 0}), "computed.nonce", "1 to 1024"),
+            ("/computed/length", json!({"length_of": "nonce"}), "computed.length", "not always there"),
+            ("/response/token", json!("data.token"), "response.token", "not a JSON pointer"),
+            ("/response/requested_life", json!("tenant"), "response.requested_life", "duration"),
+            ("/inputs/token", json!({}), "inputs.token", "cannot be the name"),
+            ("/inputs/tenant", json!({"required": true, "default": "x"}), "inputs.tenant", "never missing"),
+            ("/inputs/tenant", json!({"min_length": 5, "max_length": 4}), "inputs.tenant", "above max_length"),
+            ("/inputs/proxy", json!({}), "inputs.proxy", "cannot be the name"),
+            ("/inputs/client_secret", json!({}), "inputs.client_secret", "cannot be the name"),
+            ("/inputs/maybe", json!(5), "inputs.maybe", "invalid type"),
+            ("/request/auth", json!(["post", "header"]), "request.auth", "unknown variant"),
+            (
+                "/request/headers",
+                json!({"Content-Length": "1"}),
+                "request.headers.Content-Length",
+                "written by the HTTP client",
+            ),
+            ("/api/headers", json!({"A": "{token}", "a": "{token}"}), "api.headers.a", "twice"),
+            ("/api/headers", json!({"A": "Bearer\r\nX: {token}"}), "api.headers.A", "visible ASCII"),
+            ("/response/token", json!("/a~2"), "response.token", "not a JSON pointer"),
+            ("/response/expect", json!({"ok": true}), "response.expect.ok", "not a JSON pointer"),
+            ("/response/errors", json!([{"hint": "x"}]), "response.errors.0", "neither status nor code"),
+            ("/inputs", json!({"tenant": {}}), "computed.sig.hmac_sha256.message", "{tenant} is not always there"),
+            ("/limits", json!({"quota": "31/month"}), "limits.quota", "unknown field"),
+            ("/token_url", json!("https://{sig}/"), "token_url", "not known here"),
+            ("/api/headers", json!({"X-Key": "{tenant}"}), "api.headers", "no header holds {token}"),
+            (
+                "/api/headers/Authorization",
+                json!("Bearer {tokn}"),
+                "api.headers.Authorization",
+                "known are tenant, client_id, token",
+            ),
+        ] {
+            let message = broken(pointer, value);
+            assert!(message.contains(&format!("broken at {place}: ")), "{pointer}: {message}");
+            assert!(message.contains(reason), "{pointer}: {message}");
+        }
+        for (text, place, reason) in [
+            ("", "the top", "EOF"),
+            ("[]", "the top", "expected struct Provider"),
+            (r#"{"inputs": {"a": {}, "a": {}}}"#, "inputs", "twice"),
+            (r#"{"about": "no name", "request": {"body": "json"}}"#, "the top", "missing field"),
+        ] {
+            let message = Provider::parse(text.to_owned().into()).unwrap_err().to_string();
+            assert!(message.contains(&format!("broken at {place}")) && message.contains(reason), "{text}: {message}");
+        }
+        let trailing = format!("{sound} {{}}");
+        assert!(Provider::parse(trailing.into()).unwrap_err().to_string().contains("trailing characters"));
+    }
+}

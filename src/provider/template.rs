@@ -1,0 +1,173 @@
+//! The pieces that descriptions are written with: templates, pointers, durations, ordered objects.
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+
+/// Members in the order of the text; a name given twice is refused.
+#[derive(Debug)]
+pub(crate) struct Ordered<T>(Vec<(String, T)>);
+
+impl<T> Ordered<T> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&T> {
+        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+}
+
+impl<T> Default for Ordered<T> {
+    fn default() -> Ordered<T> {
+        Ordered(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Ordered<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Ordered<T>, D::Error> {
+        struct Members<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = Ordered<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ordered<T>, A::Error> {
+                let mut members: Vec<(String, T)> = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, T>()? {
+                    if members.iter().any(|(known, _)| *known == name) {
+                        return Err(de::Error::custom(format!("\"{name}\" stands here twice")));
+                    }
+                    members.push((name, value));
+                }
+                Ok(Ordered(members))
+            }
+        }
+        deserializer.deserialize_map(Members(std::marker::PhantomData))
+    }
+}
+
+/// A text with placeholders.
+#[derive(Debug)]
+pub(crate) struct Template(Vec<Piece>);
+
+#[derive(Debug)]
+pub(crate) enum Piece {
+    Literal(String),
+    Name(String),
+}
+
+impl Template {
+    pub(super) fn parse(text: &str) -> Result<Template, String> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some(open) = rest.find(['{', '}']) {
+            let (literal, from) = rest.split_at(open);
+            let Some((name, after)) = from.strip_prefix('{').and_then(|inside| inside.split_once('}')) else {
+                return Err(format!("an unpaired brace in \"{text}\""));
+            };
+            if !is_name(name) {
+                return Err(format!("\"{{{name}}}\" is not a placeholder: names are of a-z, 0-9 and _"));
+            }
+            if !literal.is_empty() {
+                pieces.push(Piece::Literal(literal.to_owned()));
+            }
+            pieces.push(Piece::Name(name.to_owned()));
+            rest = after;
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Literal(rest.to_owned()));
+        }
+        Ok(Template(pieces))
+    }
+
+    pub(crate) fn pieces(&self) -> &[Piece] {
+        &self.0
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Name(name) => Some(name.as_str()),
+            Piece::Literal(_) => None,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Template {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Template, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Template::parse(&text).map_err(de::Error::custom)
+    }
+}
+
+/// A JSON pointer (RFC 6901): `/content/jwt_token`.
+#[derive(Debug)]
+pub(crate) struct Pointer(pub(super) String);
+
+impl Pointer {
+    pub(crate) fn find<'v>(&self, document: &'v serde_json::Value) -> Option<&'v serde_json::Value> {
+        document.pointer(&self.0)
+    }
+}
+
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Pointer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Pointer, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let escapes_are_sound = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+        match text.starts_with('/') && escapes_are_sound {
+            true => Ok(Pointer(text)),
+            false => Err(de::Error::custom(format!("\"{text}\" is not a JSON pointer such as \"/content/token\""))),
+        }
+    }
+}
+
+/// Seconds of `900`, `5m`, `12h`, `1d`.
+pub(crate) fn duration_seconds(text: &str) -> Option<i64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit {
+        "" | "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "w" => 7 * 86_400,
+        _ => return None,
+    };
+    number.parse::<i64>().ok()?.checked_mul(unit)
+}
+
+pub(crate) fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_seconds_or_have_a_unit() {
+        for (text, seconds) in [
+            ("900", Some(900)),
+            ("90s", Some(90)),
+            ("5m", Some(300)),
+            ("30min", Some(1800)),
+            ("12h", Some(43_200)),
+            ("1d", Some(86_400)),
+            ("2w", Some(1_209_600)),
+            ("", None),
+            ("m", None),
+            ("5 m", None),
+            ("-5m", None),
+            ("1y", None),
+            ("9223372036854775807w", None),
+        ] {
+            assert_eq!(duration_seconds(text), seconds, "{text}");
+        }
+    }
+}
