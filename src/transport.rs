@@ -227,9 +227,7 @@ impl Http {
             ureq::Error::HostNotFound => network(Step::Resolve, format!("no address for {peer}; check the name")),
             ureq::Error::ConnectProxyFailed(reason) => proxy(reason.split('/').next().unwrap_or_default()),
             ureq::Error::Protocol(e) if self.proxied => proxy(&e.to_string()),
-            ureq::Error::Io(e) if self.proxied && e.kind() == IoKind::UnexpectedEof => {
-                proxy("the connection was closed")
-            }
+            ureq::Error::Io(e) if self.proxied && is_closed(e) => proxy("the connection was closed"),
             ureq::Error::Tls(reason) => tls(reason),
             ureq::Error::Rustls(e) => tls(&e.to_string()),
             // rustls tells its errors as InvalidData; nothing else does before a reply.
