@@ -192,7 +192,7 @@ impl Builder {
                 return fault("is no option in upper case; param.NAME and header.NAME are set by the program");
             }
             let Ok(value) = value.into_string() else { return fault("is not UTF-8") };
-            self.put(option.to_lowercase(), Some(Secret::new(value)));
+            self.put(option.to_ascii_lowercase(), Some(Secret::new(value)));
         }
         Ok(self)
     }

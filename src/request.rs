@@ -27,10 +27,11 @@ impl Head {
     /// The head, secrets masked, for the log.
     pub(crate) fn shown(&self) -> String {
         let url = without_query(&self.url);
-        let headers = self.headers.iter().map(|(name, value)| match PLAIN_HEADERS.contains(&&*name.to_lowercase()) {
-            true => format!("{name}: {}", value.expose()),
-            false => format!("{name}: ***"),
-        });
+        let headers =
+            self.headers.iter().map(|(name, value)| match PLAIN_HEADERS.contains(&&*name.to_ascii_lowercase()) {
+                true => format!("{name}: {}", value.expose()),
+                false => format!("{name}: ***"),
+            });
         format!("POST {url}; {}", headers.collect::<Vec<_>>().join(", "))
     }
 }
@@ -118,8 +119,8 @@ impl<'a> Plan<'a> {
     pub(crate) fn secrets(&self, head: &Head) -> Vec<Secret> {
         let encoded = Secret::new(utf8_percent_encode(self.secret.expose(), RESERVED).to_string());
         let own = self.settings.params.iter().chain(&self.settings.headers).chain(&head.headers);
-        let own =
-            own.filter(|(name, value)| value.expose().len() >= 8 && !PLAIN_HEADERS.contains(&&*name.to_lowercase()));
+        let own = own
+            .filter(|(name, value)| value.expose().len() >= 8 && !PLAIN_HEADERS.contains(&&*name.to_ascii_lowercase()));
         [self.secret.clone(), encoded].into_iter().chain(own.map(|(_, value)| value.clone())).collect()
     }
 

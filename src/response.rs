@@ -166,11 +166,11 @@ fn whole(value: &Value) -> Option<i64> {
     let cut = |float: f64| float.is_finite().then_some(float.floor() as i64);
     match value {
         Value::Number(number) => number.as_i64().or_else(|| number.as_f64().and_then(cut)),
-        Value::String(text) => {
-            let text = text.trim();
-            let strict = text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
-            text.parse().ok().or_else(|| text.parse().ok().filter(|_| strict).and_then(cut))
-        }
+        // By JSON's own grammar of numbers: nothing like "inf" or "1_000".
+        Value::String(text) => match serde_json::from_str(text.trim()).ok()? {
+            Value::Number(number) => whole(&Value::Number(number)),
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -303,7 +303,7 @@ fn fits(meaning: &Meaning, status: u16, code: Option<&str>) -> bool {
 
 /// Seconds, whole or not, or an HTTP date (RFC 9110 section 10.2.3).
 fn retry_after(value: &str, now: Duration) -> Option<Duration> {
-    let wait = match value.trim().parse::<f64>() {
+    let wait = match serde_json::from_str::<f64>(value.trim()) {
         Ok(seconds) if seconds >= 0.0 => Duration::try_from_secs_f64(seconds).unwrap_or(RETRY_AFTER_MAX),
         Ok(_) => return None,
         Err(_) => Duration::from_secs(seconds_of_date(value)?.saturating_sub(now.as_secs())),

@@ -147,7 +147,7 @@ fn check_headers(headers: &Ordered<Template>, known: &[&str], section: &str) -> 
     let mut seen: Vec<String> = Vec::new();
     for (name, header) in headers.iter() {
         let path = format!("{section}.{name}");
-        let lower = name.to_lowercase();
+        let lower = name.to_ascii_lowercase();
         if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
             return fault(path, "this is not the name of a header");
         }
