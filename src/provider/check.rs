@@ -82,13 +82,12 @@ impl Provider {
                 Computed::LengthOf(other) if !certain.contains(&other.as_str()) => {
                     fault(path, format!("\"{other}\" is not always there; what is: {}", certain.join(", ")))?;
                 }
-                Computed::HmacSha256(hmac) => match hmac.message.names().find(|name| !certain.contains(name)) {
-                    Some(other) => fault(
-                        format!("{path}.hmac_sha256.message"),
-                        format!("{{{other}}} is not always there; what is: {}", certain.join(", ")),
-                    )?,
-                    None => {}
-                },
+                Computed::HmacSha256(hmac) => {
+                    if let Some(other) = hmac.message.names().find(|name| !certain.contains(name)) {
+                        let reason = format!("{{{other}}} is not always there; what is: {}", certain.join(", "));
+                        fault(format!("{path}.hmac_sha256.message"), reason)?;
+                    }
+                }
                 _ => {}
             }
             known.push(name);
