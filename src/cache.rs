@@ -1,128 +1,16 @@
-//! The process-wide registry of slots, and the slot: one token, one request at a time, shared by all who ask.
+//! The slot: one token, one request at a time, shared by all who ask.
 
-use std::collections::{HashMap, VecDeque};
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use once_cell::sync::OnceCell;
-
 use crate::clock::{Clock, Deadline, Event};
 use crate::error::{Error, ErrorKind, Step};
 use crate::expiry::{Lifetime, REFRESH_PAUSE, Wishes};
-use crate::settings::Key;
 use crate::token::Token;
 
-/// So many slots without a client are kept while their tokens live: a client made per call still sends one request.
-const LINGERING_MAX: usize = 64;
 /// Who refreshes ahead holds a valid token already, and waits no longer than this for the new one.
 const AHEAD_MAX: Duration = Duration::from_secs(5);
-
-/// The slots of one process. Two clients with equal keys share a slot, whoever made them.
-pub struct Registry {
-    slots: Mutex<Slots>,
-    /// Tells credentials apart without holding them; means nothing outside this process.
-    pub(crate) fingerprint_key: [u8; 32],
-}
-
-#[derive(Default)]
-struct Slots {
-    by_key: HashMap<Key, Entry>,
-    /// Keys of slots without a client, oldest first.
-    lingering: VecDeque<Key>,
-}
-
-struct Entry {
-    slot: Arc<Slot>,
-    clients: usize,
-}
-
-impl fmt::Debug for Registry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry").field("slots", &self.lock().by_key.len()).finish_non_exhaustive()
-    }
-}
-
-impl Registry {
-    /// An empty registry, for tests; programs share [`of_process`](Registry::of_process).
-    pub fn new(fingerprint_key: [u8; 32]) -> Arc<Registry> {
-        Arc::new(Registry { slots: Mutex::default(), fingerprint_key })
-    }
-
-    /// The one of this process; the only global thing in this library.
-    pub(crate) fn of_process(random: impl FnOnce(&mut [u8]) -> Result<(), Error>) -> Result<Arc<Registry>, Error> {
-        static OF_PROCESS: OnceCell<Arc<Registry>> = OnceCell::new();
-        let registry = OF_PROCESS.get_or_try_init(|| {
-            let mut key = [0; 32];
-            random(&mut key)?;
-            Ok(Registry::new(key))
-        })?;
-        Ok(registry.clone())
-    }
-
-    /// How many slots there are, those that linger included.
-    pub fn len(&self) -> usize {
-        self.lock().by_key.len()
-    }
-
-    /// Whether there is no slot.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    pub(crate) fn join(self: &Arc<Registry>, key: Key, clock: &Arc<dyn Clock>) -> Membership {
-        let mut slots = self.lock();
-        let entry = slots.by_key.entry(key.clone()).or_insert_with(|| Entry { slot: Arc::default(), clients: 0 });
-        entry.clients += 1;
-        let slot = entry.slot.clone();
-        slots.lingering.retain(|lingering| *lingering != key);
-        Membership { slot, key, registry: self.clone(), clock: clock.clone() }
-    }
-
-    /// Every critical section leaves the maps consistent at each step, so a poisoned lock is as good as a sound one.
-    fn lock(&self) -> MutexGuard<'_, Slots> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A client's claim to its slot.
-pub(crate) struct Membership {
-    pub(crate) slot: Arc<Slot>,
-    pub(crate) key: Key,
-    registry: Arc<Registry>,
-    clock: Arc<dyn Clock>,
-}
-
-impl fmt::Debug for Membership {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Membership").finish_non_exhaustive()
-    }
-}
-
-impl Drop for Membership {
-    fn drop(&mut self) {
-        let now = self.clock.since_boot();
-        let mut slots = self.registry.lock();
-        let Some(entry) = slots.by_key.get_mut(&self.key) else { return };
-        entry.clients -= 1;
-        if entry.clients > 0 {
-            return;
-        }
-        slots.lingering.push_back(self.key.clone());
-        let Slots { by_key, lingering } = &mut *slots;
-        lingering.retain(|key| {
-            let stays = by_key.get(key).is_some_and(|entry| entry.slot.is_alive(now));
-            if !stays {
-                by_key.remove(key);
-            }
-            stays
-        });
-        while lingering.len() > LINGERING_MAX {
-            lingering.pop_front().and_then(|key| by_key.remove(&key));
-        }
-    }
-}
 
 /// What a slot counts, since it began; slow path only.
 #[derive(Debug, Default)]
@@ -325,7 +213,8 @@ impl Slot {
         }
     }
 
-    fn is_alive(&self, now: Duration) -> bool {
+    /// Whether a client that comes later could use what is here.
+    pub(crate) fn is_alive(&self, now: Duration) -> bool {
         let state = self.lock();
         state.flying.is_some() || state.cached.as_ref().is_some_and(|cached| now < cached.lifetime.over())
     }

@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::cache::{Counter, Membership, Need, Registry};
+use crate::cache::{Counter, Need};
 use crate::clock::{Clock, Deadline, SystemClock};
 use crate::config::{Builder, LogLevel};
 use crate::error::{Error, ErrorKind, Step};
 use crate::exchange::Exchange;
+use crate::registry::{Membership, Registry};
 use crate::settings::{Key, Settings};
 use crate::store::{Memory, Store};
 use crate::token::Token;

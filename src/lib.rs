@@ -10,6 +10,7 @@ mod exchange;
 mod expiry;
 mod judge;
 mod provider;
+mod registry;
 mod request;
 mod response;
 mod secret;
@@ -33,9 +34,9 @@ pub mod ffi;
 /// The ports that tests plug their own time, network and store into. Not part of the promised API.
 #[doc(hidden)]
 pub mod seams {
-    pub use crate::cache::Registry;
     pub use crate::client::Seams;
     pub use crate::clock::{Clock, Deadline, Event};
+    pub use crate::registry::Registry;
     pub use crate::request::Head;
     pub use crate::response::Reply;
     pub use crate::secret::Secret;
