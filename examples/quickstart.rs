@@ -5,7 +5,7 @@
 #[path = "../tests/standin/mod.rs"]
 mod standin;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -16,17 +16,22 @@ use tokauth::{Builder, Client, Counter, Error, LogLevel};
 /// Colours for people at a terminal, none for files and pipes (no-color.org).
 struct Paint(bool);
 
+/// A reader that goes away (`| head`) is no fault.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
 impl Paint {
     fn paint(&self, code: &str, text: &str) -> String {
         if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
     fn title(&self, text: &str) {
-        println!("\n{}", self.paint("1;36", text));
+        say(&format!("\n{}", self.paint("1;36", text)));
     }
 
     fn row(&self, name: &str, text: &str) {
-        println!("  {} {text}", self.paint("2", &format!("{name:<9}")));
+        say(&format!("  {} {text}", self.paint("2", &format!("{name:<9}"))));
     }
 }
 
@@ -71,14 +76,14 @@ fn tour(paint: &Paint) -> Result<(), Error> {
         return show(paint, "the provider of your environment", Client::builder().load_env(None)?);
     }
     let standin = Standin::start();
-    println!("A stand-in for every provider runs at {}. Secrets and tokens are shown as ***.", standin.http());
+    say(&format!("A stand-in for every provider runs at {}. Secrets and tokens are shown as ***.", standin.http()));
     for provider in PROVIDERS {
         let options = standin.options(provider);
         let builder = options.iter().fold(Client::builder(), |builder, (name, value)| builder.set(name, value));
         show(paint, provider, builder)?;
     }
-    println!(
-        "\nFor a real provider: set TOKAUTH_PROVIDER, TOKAUTH_CLIENT_ID, TOKAUTH_CLIENT_SECRET_FILE, and run this again."
+    say(
+        "\nFor a real provider: set TOKAUTH_PROVIDER, TOKAUTH_CLIENT_ID, TOKAUTH_CLIENT_SECRET_FILE, and run this again.",
     );
     Ok(())
 }

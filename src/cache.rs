@@ -194,10 +194,11 @@ impl Slot {
         }
     }
 
-    /// Drops the cached token, and the one under way.
+    /// Drops the cached token, and for all who come from now on the one under way.
     pub(crate) fn clear(&self) {
         let mut state = self.lock();
         state.cleared += 1;
+        state.flying = None;
         state.drop_token(&self.published);
     }
 
@@ -281,8 +282,8 @@ impl<'a> Landing<'a> {
             self.slot.counters.add(Counter::Failures);
         }
         let mut state = self.slot.lock();
-        state.flying = None;
         if state.cleared == self.cleared {
+            state.flying = None;
             state.landed = Some((self.flight.number, outcome.clone()));
             settle(&mut state, &self.slot.published);
         }

@@ -58,7 +58,7 @@ options! {
     quota, "none", "the token budget: none";
     timeout_ms, "10000", "the whole call, waiting for others included, in milliseconds";
     min_valid_s, "10, at most a tenth of the life", "a token with less life left is renewed first, in seconds; at most half the life";
-    refresh_ahead, "auto", "how early one caller renews while the others keep the token: auto (a tenth of the life), off, or seconds";
+    refresh_ahead, "auto", "how early one caller renews while the others keep the token: auto (a tenth of the life, at most 5 minutes), off, or seconds";
     default_ttl_s, "the provider's or 300", "the life of a token that nothing is said about, in seconds";
     max_ttl_s, "2678400", "no token is trusted for longer, in seconds";
     ca_file, "bundled roots", "a PEM file of root certificates to trust instead";
@@ -68,6 +68,7 @@ options! {
 
 /// What a sibling client cannot change.
 pub(crate) const FIXED: [&str; 5] = ["provider", "provider_file", "client_id", "client_secret", "client_secret_file"];
+
 /// The severity of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -82,17 +83,17 @@ pub enum LogLevel {
     Debug,
 }
 
-impl fmt::Debug for Log {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Log(..)" } else { "Log(none)" })
-    }
-}
-
 /// The host's log; lines hold no secret and no token.
 #[derive(Clone)]
 pub(crate) struct Log(Option<Arc<LogFn>>);
 
 type LogFn = dyn Fn(LogLevel, &str) + Send + Sync;
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Log(..)" } else { "Log(none)" })
+    }
+}
 
 impl Log {
     pub(crate) fn line(&self, level: LogLevel, line: impl FnOnce() -> String) {
@@ -247,10 +248,14 @@ impl Builder {
     }
 }
 
-/// A name that somebody mistyped, fit for an error message.
+/// A name that somebody chose, fit for an error message.
+pub(crate) fn short(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+/// The same for one that nobody knows.
 pub(crate) fn shown(name: &str) -> String {
-    let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
-    format!("\"{name}\"")
+    format!("\"{}\"", short(name))
 }
 
 struct FlatObject;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{FIXED, Log, OPTIONS, shown};
+use crate::config::{FIXED, Log, OPTIONS, short, shown};
 use crate::credential::{Credential, MAX_TEXT, read_limited};
 use crate::error::Error;
 use crate::expiry::{DEFAULT_TTL, MAX_TTL, RefreshAhead, Wishes};
@@ -267,7 +267,7 @@ impl<'a> Options<'a> {
     fn headers(&self, provider: &Provider, auth: Option<Auth>) -> Result<Vec<(String, Secret)>, Error> {
         let mut headers: Vec<(String, Secret)> = Vec::new();
         for (name, value) in self.family("header.") {
-            let fault = |reason: &str| Err(Error::config(format!("header.{name} {reason}")));
+            let fault = |reason: &str| Err(Error::config(format!("header.{} {reason}", short(name))));
             if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
                 return fault("is not the name of a header");
             }
@@ -306,9 +306,9 @@ impl<'a> Options<'a> {
 
     fn number(&self, name: &str) -> Result<Option<u64>, Error> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        match text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten() {
-            Some(number) => Ok(Some(number)),
-            None => Err(Error::config(format!("{name} is a whole number"))),
+        match text.bytes().all(|b| b.is_ascii_digit()) {
+            true => Ok(Some(text.parse().unwrap_or(u64::MAX))), // more than fits is too much for any limit
+            false => Err(Error::config(format!("{name} is a whole number"))),
         }
     }
 
@@ -318,7 +318,7 @@ impl<'a> Options<'a> {
 }
 
 fn judge_value(name: &str, value: &str) -> Result<(), Error> {
-    let fault = |reason: &str| Err(Error::config(format!("{name} {reason}")));
+    let fault = |reason: &str| Err(Error::config(format!("{} {reason}", short(name))));
     if value.is_empty() {
         return fault("is empty; give it a value or leave it out");
     }

@@ -315,7 +315,11 @@ impl Provider {
     /// Reads and checks a description; the error says where it is broken and why.
     pub(crate) fn parse(text: Cow<'static, str>) -> Result<Provider, Error> {
         let mut provider: Provider =
-            serde_json::from_str(&text).map_err(|e| broken(place(&text, &e), &e.to_string()))?;
+            serde_json::from_str(&text).map_err(|e| match text.trim_start().starts_with(['"', '[']) {
+                // Any other file may stand here by mistake, and its text is nobody's business.
+                true => broken("the top".to_owned(), "this is not a JSON object"),
+                false => broken(place(&text, &e), &e.to_string()),
+            })?;
         provider.check().map_err(|(path, reason)| broken(path, &reason))?;
         provider.source = text;
         Ok(provider)

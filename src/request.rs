@@ -111,17 +111,26 @@ impl<'a> Plan<'a> {
         }
         // Random values, signatures and times are as long in every body, so any will do to measure.
         let content_length = self.body(now, &|_| Ok(()))?.text.expose().len();
+        if content_length == 0 {
+            // Nobody would ask for it, so nobody would know whether the request left.
+            let message = "the body would be empty; give the description a field, or set param.NAME";
+            return Err(Error::new(ErrorKind::Config, Step::Request, message));
+        }
         Ok(Head { url: settings.token_url.clone(), headers: headers.0, content_length })
     }
 
     /// Whatever no error may repeat, but for the signatures. A short value of the host's own is hardly a secret, and would
     /// silence every error.
     pub(crate) fn secrets(&self, head: &Head) -> Vec<Secret> {
-        let encoded = Secret::new(utf8_percent_encode(self.secret.expose(), RESERVED).to_string());
+        // As Basic, a form and JSON write it.
+        let percent = utf8_percent_encode(self.secret.expose(), RESERVED).to_string();
+        let form = percent.replace("%20", "+");
+        let json = serde_json::to_string(self.secret.expose()).unwrap_or_default();
+        let written = [percent, form, json.trim_matches('"').to_owned()].map(Secret::new);
         let own = self.settings.params.iter().chain(&self.settings.headers).chain(&head.headers);
         let own = own
             .filter(|(name, value)| value.expose().len() >= 8 && !PLAIN_HEADERS.contains(&&*name.to_ascii_lowercase()));
-        [self.secret.clone(), encoded].into_iter().chain(own.map(|(_, value)| value.clone())).collect()
+        written.into_iter().chain([self.secret.clone()]).chain(own.map(|(_, value)| value.clone())).collect()
     }
 
     /// The body, signed for this moment.

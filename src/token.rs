@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-/// An access token. Immutable and cheap to clone; wiped when its last owner is gone. May be shared between threads.
+/// An access token. Immutable and cheap to clone; may be shared between threads.
 #[derive(Clone)]
 pub struct Token(Arc<TokenData>);
 

@@ -1,8 +1,10 @@
 //! Options: what is refused, and in which words.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
+mod temp;
 mod world;
 
+use temp::TempFile;
 use tokauth::{Builder, Client, ErrorKind};
 use world::{World, oauth2};
 
@@ -12,6 +14,7 @@ fn refusal(builder: &Builder) -> (ErrorKind, String) {
     assert!(text.starts_with("config: "), "{text}");
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(!text.contains("canary"), "a value is quoted: {text}");
+    assert!(text.len() < 400, "{text}");
     (error.kind(), text)
 }
 
@@ -71,6 +74,8 @@ fn a_broken_configuration_names_the_option_and_what_to_do() {
         (oauth2().auth("basic_raw").client_id("canary:id"), "client_id holds a colon"),
         (calven().default_ttl_s("18446744073709551615"), "default_ttl_s is from 1 to"),
         (calven().timeout_ms("0"), "timeout_ms is from 1 to 600000 milliseconds"),
+        (calven().timeout_ms("99999999999999999999999"), "timeout_ms is from 1 to 600000 milliseconds"),
+        (calven().header(&"x".repeat(9999), ""), "is empty; give it a value"),
         (calven().timeout_ms("600001"), "timeout_ms is from 1 to 600000 milliseconds"),
         (calven().timeout_ms("canary"), "timeout_ms is a whole number"),
         (calven().timeout_ms("+5"), "timeout_ms is a whole number"),
@@ -120,17 +125,16 @@ fn what_this_version_lacks_is_refused_with_a_sentence() {
 
 #[test]
 fn a_pem_file_without_certificates_is_refused() {
-    let path = std::env::temp_dir().join(format!("tokauth-pem-{}", std::process::id()));
+    let file = TempFile::new("");
     for (content, words) in [
         ("", "ca_file holds no certificate"),
         ("hello", "ca_file holds no certificate"),
         ("-----BEGIN CERTIFICATE-----\n%%%%\n-----END CERTIFICATE-----\n", "ca_file is not PEM"),
     ] {
-        std::fs::write(&path, content).unwrap();
-        let (_, text) = refusal(&oauth2().ca_file(path.to_str().unwrap()));
+        file.write(content);
+        let (_, text) = refusal(&oauth2().ca_file(file.path()));
         assert!(text.contains(words), "{text}");
     }
-    std::fs::remove_file(&path).unwrap();
 }
 
 #[test]

@@ -154,6 +154,9 @@ fn the_quickstart_shows_every_provider_without_a_secret_and_without_colour_in_a_
         assert!(text.contains("sent      POST http") && text.contains("client_secret=***"), "{text}");
         assert!(text.contains("the same token, from the cache, in ") && text.contains("requests  1\n"), "{text}");
     };
+    let mut at_a_terminal = command("python3", &[]);
+    at_a_terminal.args(["-c", "import pty, sys; pty.spawn(sys.argv[1:])"]).arg(&quickstart);
+    assert!(printed(at_a_terminal, PYTHON).contains("\x1b[1;36mcalven\x1b[0m"));
     section(&real);
     assert!(real.contains("Authorization: BEARER ***") && standin.token_requests("eventhos") == 1, "{real}");
     section(&whole);

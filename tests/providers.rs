@@ -3,9 +3,11 @@
 
 mod hosts;
 mod standin;
+mod temp;
 
 use hosts::{Host, InC, InRust, through_both_apis};
 use standin::{Fault, PROVIDERS, Standin};
+use temp::TempFile;
 
 through_both_apis!(
     each_provider_s_token_is_accepted_by_its_api_and_reused,
@@ -37,6 +39,8 @@ fn each_provider_s_token_is_accepted_by_its_api_and_reused<H: Host>() {
         let client = H::client(&standin.options(provider)).unwrap();
         let token = client.token().unwrap();
         assert_eq!(call_api(&standin.api_url(provider), &token.headers), 200, "{provider}");
+        assert_eq!(token.token_type, "Bearer", "{provider}");
+        assert_eq!(token.authorization.as_ref(), Some(&token.headers[0].1), "{provider}");
         assert!(token.life() > 3590 && token.life() <= 3600, "{provider}: {}", token.life());
         assert_eq!(client.token().unwrap().value, token.value, "{provider}");
         assert_eq!(standin.token_requests(provider), 1, "{provider}");
@@ -74,7 +78,11 @@ fn inputs_reach_the_provider<H: Host>() {
     ] {
         let token = H::client(&options_with(standin.options(provider), &more)).unwrap().token().unwrap();
         assert_eq!(call_api(&standin.api_url(provider), &token.headers), 200, "{provider} {more:?}");
+        if provider == "event-temple" {
+            assert_eq!(token.scope.as_deref(), Some("crm_read crm_manage"));
+        }
         if provider == "authvia" {
+            assert_eq!(token.scope, None, "the server did not say");
             assert!((1790..=1800).contains(&token.life()), "{}", token.life());
         }
     }
@@ -129,18 +137,16 @@ fn a_token_without_an_expiry_is_used_for_five_minutes<H: Host>() {
 
 fn a_description_of_one_s_own_works_like_a_built_in_one<H: Host>() {
     let standin = Standin::start();
-    let path = std::env::temp_dir().join(format!("tokauth-own-{}-{}.json", std::process::id(), H::NAME));
     let own = include_str!("../src/providers/calven.json").replace("\"calven\"", "\"my-own\"");
-    std::fs::write(&path, own).unwrap();
+    let file = TempFile::new(own);
     let mut options = standin.options("calven");
     options.retain(|(name, _)| name != "provider");
-    let options = options_with(options, &[("provider_file", path.to_str().unwrap())]);
+    let options = options_with(options, &[("provider_file", file.path())]);
     let token = H::client(&options).unwrap().token().unwrap();
     assert_eq!(call_api(&standin.api_url("calven"), &token.headers), 200);
 
-    std::fs::write(&path, r#"{"name": "broken", "about": "", "request": {"body": "yaml"}}"#).unwrap();
+    file.write(r#"{"name": "broken", "about": "", "request": {"body": "yaml"}}"#);
     let error = H::client(&options).err().unwrap();
-    std::fs::remove_file(&path).unwrap();
     assert_eq!(error.status, hosts::CONFIG);
     assert!(error.message.contains("broken at request.body: unknown variant"), "{}", error.message);
 }
@@ -157,6 +163,23 @@ fn concurrent_callers_send_one_request<H: Host>() {
     });
     assert!(values.iter().all(|value| *value == values[0]));
     assert_eq!(standin.token_requests("event-temple"), 1);
+}
+
+#[test]
+fn c_copies_the_authorization_or_says_that_there_is_none() {
+    let standin = Standin::start();
+    let client = InC::client(&standin.options("eventhos")).unwrap();
+    assert_eq!(Some(client.copy_authorization().unwrap()), client.token().unwrap().authorization);
+
+    let keyed = include_str!("../src/providers/calven.json")
+        .replace("\"Authorization\": \"Bearer {token}\"", "\"X-Key\": \"{token}\"");
+    let file = TempFile::new(keyed);
+    let mut options = standin.options("calven");
+    options.retain(|(name, _)| name != "provider");
+    let client = InC::client(&options_with(options, &[("provider_file", file.path())])).unwrap();
+    assert_eq!(client.copy_authorization().unwrap_err().status, hosts::UNSUPPORTED);
+    let token = client.token().unwrap();
+    assert_eq!((token.authorization, token.headers), (None, vec![("X-Key".to_owned(), token.value)]));
 }
 
 #[test]

@@ -56,6 +56,25 @@ fn every_provider_has_its_name_in_the_readme_and_a_section_of_its_own() {
 }
 
 #[test]
+fn no_provider_is_named_in_rust_but_in_the_list_of_the_built_in_ones() {
+    fn sources(folder: &Path) -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+    }
+    for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        let source = std::fs::read_to_string(&path).unwrap();
+        let logic = source.split("#[cfg(test)]").next().unwrap();
+        let logic =
+            logic.lines().filter(|line| !line.starts_with("built_in!(") && !line.trim_start().starts_with("//"));
+        for (line, name) in logic.flat_map(|line| providers().map(move |name| (line, name))) {
+            let named =
+                path.extension().is_some_and(|extension| extension == "rs") && line.contains(&format!("\"{name}\""));
+            assert!(!named, "{}: {line}", path.display());
+        }
+    }
+}
+
+#[test]
 fn versions_and_counts_are_those_of_the_manifest() {
     assert!(read("README.md").contains(&format!("Rust {} or newer", env!("CARGO_PKG_RUST_VERSION"))));
     let functions = read("tests/symbols.txt").lines().filter(|line| !line.starts_with('#')).count();

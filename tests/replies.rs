@@ -1,9 +1,11 @@
 //! What a reply means: token or error, as each provider writes them.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
+mod temp;
 mod world;
 
 use serde_json::{Value, json};
+use temp::TempFile;
 use tokauth::{Builder, Client, Error, ErrorKind, Token};
 use world::{Act, NOW, S, World, oauth2};
 
@@ -137,11 +139,9 @@ fn an_api_without_authorization_gets_its_own_header_only() {
         "request": {"auth": ["post"], "body": "json"}, "response": {"token": "/key"},
         "api": {"headers": {"X-Api-Key": "{token}"}},
     });
-    let path = std::env::temp_dir().join(format!("tokauth-keyed-{}", std::process::id()));
-    std::fs::write(&path, description.to_string()).unwrap();
-    let builder = Client::builder().provider_file(path.to_str().unwrap()).client_id("me").client_secret("s");
+    let file = TempFile::new(description.to_string());
+    let builder = Client::builder().provider_file(file.path()).client_id("me").client_secret("s");
     let token = read(&builder, 200, &[], r#"{"key": "k1"}"#).unwrap();
-    std::fs::remove_file(&path).unwrap();
     assert_eq!(token.authorization(), None);
     assert_eq!(token.headers().collect::<Vec<_>>(), [("X-Api-Key", "k1")]);
 }
@@ -431,6 +431,13 @@ fn a_provider_s_words_are_one_short_line_without_a_secret_in_them() {
             .to_string()
             .contains("saying")
     );
+    for (secret, echo) in
+        [("a b c d e f g h", "got a+b+c+d+e+f+g+h"), ("pa\"ss\"wo\"rd\"1", "got pa\\\"ss\\\"wo\\\"rd\\\"1")]
+    {
+        let body = json!({"error_description": echo}).to_string();
+        let text = read(&oauth2().client_secret(secret).auth("post"), 400, &[], &body).unwrap_err().to_string();
+        assert!(!text.contains("saying"), "{text}");
+    }
     let encoded = json!({"error_description": "bad a%2Fb%2Bc%3Dd"}).to_string();
     assert!(
         !read(&oauth2().client_secret("a/b+c=d").auth("post"), 400, &[], &encoded)

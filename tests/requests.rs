@@ -1,9 +1,11 @@
 //! What leaves for each provider, to the byte.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
+mod temp;
 mod world;
 
 use serde_json::json;
+use temp::TempFile;
 use tokauth::{Builder, Client, seams::Seams};
 use world::{NOW, Request, World, oauth2};
 
@@ -185,16 +187,14 @@ fn authvia_s_published_signature_is_what_leaves() {
         .replace("\"length_of\": \"signature_value\"", "\"length_of\": \"value\"")
         .replace("{signature_value}", "{value}")
         .replace("\"inputs\": {", "\"inputs\": {\"value\": {\"required\": true},");
-    let path = std::env::temp_dir().join(format!("tokauth-authvia-{}", std::process::id()));
-    std::fs::write(&path, description).unwrap();
+    let file = TempFile::new(description);
     let request = sent(
         Client::builder()
-            .provider_file(path.to_str().unwrap())
+            .provider_file(file.path())
             .client_id("client-id-123")
             .client_secret("your-secret")
             .set("value", "rMC%aeVO$&jH3oM4LkijKsz$MS533SZ7f%qLdHZyrB71!7xRQAq!2si&$nBV!Ypm"),
     );
-    std::fs::remove_file(&path).unwrap();
     assert_eq!(request.json()["signature"], "BJY6fZBoq84Fo5JKFoQh6XpeQgeKz1kVz2DrErIp6sU=");
 }
 
@@ -243,18 +243,29 @@ fn a_signature_in_a_form_is_as_long_as_its_head_says_whatever_its_bytes() {
         },
         "api": {"headers": {"Authorization": "Bearer {token}"}}
     }"#;
-    let path = std::env::temp_dir().join(format!("tokauth-form-{}", std::process::id()));
-    std::fs::write(&path, description).unwrap();
+    let file = TempFile::new(description);
     let world = World::new();
-    let client =
-        world.client(&Client::builder().provider_file(path.to_str().unwrap()).client_id("me").client_secret("s"));
-    std::fs::remove_file(&path).unwrap();
+    let client = world.client(&Client::builder().provider_file(file.path()).client_id("me").client_secret("s"));
     for _ in 0..50 {
         client.refresh().unwrap(); // the scripted transport compares the lengths
     }
     let body = world.provider.last().body;
     assert!(body.starts_with("id=me&v=2&live=true&nonce=n-"), "{body}");
     assert!(body.contains(&format!("&now={NOW}000&sig=%")), "{body}");
+}
+
+#[test]
+fn a_request_without_a_body_is_not_sent() {
+    let file = TempFile::new(
+        r#"{"name": "empty", "about": "No field.", "token_url": "https://auth.example/", "request": {"auth": ["basic"],
+            "body": "form"}, "api": {"headers": {"Authorization": "Bearer {token}"}}}"#,
+    );
+    let world = World::new();
+    let builder = Client::builder().provider_file(file.path()).client_id("me").client_secret("s");
+    let error = world.client(&builder).token().unwrap_err();
+    assert!(error.to_string().contains("the body would be empty"), "{error}");
+    world.client(&builder.param("grant_type", "client_credentials")).token().unwrap();
+    assert_eq!(world.provider.count(), 1);
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! When a token is asked for, and when not: on virtual time, against a scripted provider.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
+mod temp;
 mod world;
 
 use std::sync::Arc;
 use std::thread;
 
+use temp::TempFile;
 use tokauth::{Client, Counter, ErrorKind, LogLevel};
 use world::{Act, MapStore, NOW, S, World, broken, oauth2};
 
@@ -181,6 +183,7 @@ fn one_caller_refreshes_ahead_while_the_others_keep_the_valid_token() {
     for _ in 0..10 {
         assert_eq!(value(&client), "t1");
     }
+    assert!(world.provider.last_deadline() <= S * 5, "with a valid token at hand nobody waits longer");
     world.provider.open();
     assert_eq!(elected.join().unwrap().unwrap().value(), "t2");
     assert_eq!(value(&client), "t2");
@@ -240,6 +243,15 @@ fn a_token_asked_for_before_clear_is_not_cached_after_it() {
     assert_eq!(asked_before.join().unwrap().unwrap().value(), "t1");
     client.cached().unwrap_err();
     assert_eq!(value(&client), "t2");
+
+    let asked_before = callers(&world, &client.with("scope", Some("more")).unwrap(), 1).remove(0);
+    let sibling = client.with("scope", Some("more")).unwrap();
+    sibling.clear().unwrap();
+    let asked_after = callers(&world, &sibling, 1).remove(0);
+    world.provider.open();
+    let [before, after] = [asked_before, asked_after].map(|asked| asked.join().unwrap().unwrap().value().to_owned());
+    assert_ne!(before, after, "who asks after it waits for no answer from before it");
+    assert_eq!(value(&sibling), after);
 }
 
 #[test]
@@ -254,12 +266,11 @@ fn clients_made_per_call_ask_once_a_second_for_tokens_without_life() {
 
 #[test]
 fn a_sibling_needs_no_file_again() {
-    let path = std::env::temp_dir().join(format!("tokauth-sibling-{}", std::process::id()));
-    std::fs::write(&path, "the-secret-in-a-file").unwrap();
+    let file = TempFile::new("the-secret-in-a-file");
     let world = World::new();
-    let client = world.client(&oauth2().remove("client_secret").client_secret_file(path.to_str().unwrap()));
+    let client = world.client(&oauth2().remove("client_secret").client_secret_file(file.path()));
     value(&client);
-    std::fs::remove_file(&path).unwrap();
+    file.remove();
     assert_eq!(value(&client.with("timeout_ms", Some("500")).unwrap()), "t1");
 }
 
@@ -269,9 +280,9 @@ fn refresh_ahead_takes_seconds_and_off() {
         let world = World::new();
         let client = world.client(&oauth2().refresh_ahead(option));
         assert_eq!(value(&client), "t1");
-        world.clock.advance(S * 2999);
+        world.clock.advance(S * 2989);
         assert_eq!(value(&client), "t1");
-        world.clock.advance(S * (at - 2999));
+        world.clock.advance(S * (at - 2989));
         assert_eq!(value(&client), "t2", "{option}");
     }
 }
@@ -332,7 +343,12 @@ fn invalidate_drops_the_token_only_if_it_is_still_the_cached_one() {
     assert_eq!(value(&client), "t2");
     client.invalidate(&first).unwrap();
     assert_eq!(value(&client), "t2", "a late 401 for an old token");
-    assert_eq!(world.provider.count(), 2);
+    world.provider.next_json(200, serde_json::json!({"access_token": "t2", "expires_in": 3600}));
+    let cached = client.token().unwrap();
+    client.refresh().unwrap(); // brings the same token again, as some providers do
+    client.invalidate(&cached).unwrap();
+    client.cached().expect_err("the same token by its value");
+    assert_eq!(world.provider.count(), 3);
 }
 
 #[test]
@@ -390,7 +406,14 @@ fn clients_with_equal_options_share_one_token() {
         (oauth2().scope("a b").timeout_ms("1").min_valid_s("5").refresh_ahead("off").user_agent("x/1"), true),
         (oauth2().scope("a b c"), false),
         (oauth2().scope("a b").audience("x"), false),
+        (oauth2().scope("a b").resource("urn:x"), false),
         (oauth2().scope("a b").param("x", "1"), false),
+        (oauth2().scope("a b").param("x", "2"), false),
+        (oauth2().scope("a b").header("x", "1"), false),
+        (oauth2().scope("a b").proxy("http://127.0.0.1:1"), false),
+        (oauth2().scope("a b").ca_file("/roots.pem"), false),
+        (oauth2().scope("a b").default_ttl_s("5"), false),
+        (oauth2().scope("a b").max_ttl_s("5"), false),
         (oauth2().scope("a b").auth("post"), false),
         (oauth2().scope("a b").client_secret("canary-secret-2"), false),
         (oauth2().scope("a b").token_url("https://auth.example/token2"), false),
@@ -514,17 +537,16 @@ fn a_broken_store_costs_requests_not_tokens() {
 
 #[test]
 fn a_secret_file_is_read_again_before_each_request() {
-    let path = std::env::temp_dir().join(format!("tokauth-rotated-{}", std::process::id()));
-    std::fs::write(&path, "old-secret\n").unwrap();
+    let file = TempFile::new("old-secret\n");
     let world = World::new();
-    let builder = oauth2().remove("client_secret").client_secret_file(path.to_str().unwrap()).auth("post");
+    let builder = oauth2().remove("client_secret").client_secret_file(file.path()).auth("post");
     let client = world.client(&builder);
     value(&client);
     assert!(world.provider.last().body.ends_with("client_secret=old-secret"));
-    std::fs::write(&path, "new-secret\n").unwrap();
+    file.write("new-secret\n");
     client.refresh().unwrap();
     assert!(world.provider.last().body.ends_with("client_secret=new-secret"));
-    std::fs::remove_file(&path).unwrap();
+    file.remove();
     let error = client.refresh().unwrap_err();
     assert!(error.kind() == ErrorKind::Config && error.to_string().contains("client_secret_file"), "{error}");
     assert_eq!(value(&client), "t2", "the cached token stays in service");

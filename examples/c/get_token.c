@@ -1,7 +1,7 @@
 /*
  * Asks for a token twice and shows that one request was enough.
  *
- *   cc get_token.c $(pkg-config --cflags --libs tokauth) -o get_token
+ *   gcc -I include examples/c/get_token.c -L target/release -ltokauth -o get_token
  *   TOKAUTH_PROVIDER=oauth2 TOKAUTH_TOKEN_URL=... TOKAUTH_CLIENT_ID=... TOKAUTH_CLIENT_SECRET_FILE=... ./get_token
  */
 #include <stdio.h>

@@ -249,7 +249,7 @@ class Client:
     def from_env(
         cls, prefix: str | None = None, *, log: Callable[[int, str], None] | None = None, **options: str | int | None
     ) -> Client:
-        """A client with the options of the environment, `prefix` ("TOKAUTH_") + upper case; keywords go before."""
+        """A client with the options of the environment, `prefix` ("TOKAUTH_") + upper case; keywords win."""
         config = _Handle("config", load().tokauth_config_new())
         _call("tokauth_config_load_env", config, _bytes("prefix", prefix))
         client = cls.__new__(cls)

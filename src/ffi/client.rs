@@ -32,6 +32,17 @@ pub const TOKAUTH_COUNT_STORE_HITS: u32 = 4;
 /// Counter: calls that waited for another caller's request.
 pub const TOKAUTH_COUNT_WAITS: u32 = 5;
 
+fn of_number(counter: u32) -> Option<Counter> {
+    match counter {
+        TOKAUTH_COUNT_REQUESTS => Some(Counter::Requests),
+        TOKAUTH_COUNT_REFRESHES_AHEAD => Some(Counter::RefreshesAhead),
+        TOKAUTH_COUNT_FAILURES => Some(Counter::Failures),
+        TOKAUTH_COUNT_STORE_HITS => Some(Counter::StoreHits),
+        TOKAUTH_COUNT_WAITS => Some(Counter::Waits),
+        _ => None,
+    }
+}
+
 fn ask(client: &Client, flags: u32) -> Result<Token, Fault> {
     match flags {
         0 => Ok(client.token()?),
@@ -226,17 +237,9 @@ pub unsafe extern "C" fn tokauth_client_clear(
 /// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_counter(client: *const tokauth_client, counter: u32) -> u64 {
-    let counter = match counter {
-        TOKAUTH_COUNT_REQUESTS => Counter::Requests,
-        TOKAUTH_COUNT_REFRESHES_AHEAD => Counter::RefreshesAhead,
-        TOKAUTH_COUNT_FAILURES => Counter::Failures,
-        TOKAUTH_COUNT_STORE_HITS => Counter::StoreHits,
-        TOKAUTH_COUNT_WAITS => Counter::Waits,
-        _ => return 0,
-    };
     // SAFETY: the header asks for a NULL or live client.
     let client = unsafe { client.as_ref() };
-    harmless(0, || client.map_or(0, |client| client.client.counter(counter)))
+    harmless(0, || client.zip(of_number(counter)).map_or(0, |(client, counter)| client.client.counter(counter)))
 }
 
 /// 0: call tokauth_client_token() (none cached, or this caller is to renew it). Else: that call would return, at once,
@@ -273,4 +276,17 @@ pub unsafe extern "C" fn tokauth_client_budget(
     };
     // SAFETY: the header asks for a NULL or writable error slot.
     unsafe { enter(out_error, body) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_number_is_the_counter_that_the_header_says() {
+        let all = [1, 2, 3, 4, 5].map(of_number);
+        let told = [Counter::Requests, Counter::RefreshesAhead, Counter::Failures, Counter::StoreHits, Counter::Waits];
+        assert_eq!(all, told.map(Some));
+        assert_eq!([0, 6, u32::MAX].map(of_number), [None; 3]);
+    }
 }

@@ -1,6 +1,6 @@
 //! What the types of a description cannot say, and where in its text a fault is.
 
-use super::template::{Piece, Template, is_name};
+use super::template::{Piece, Pointer, Template, is_name};
 use super::{Auth, CLIENT_ID, CLIENT_SECRET, Computed, Field, InputKind, Ordered, Provider, TOKEN};
 use crate::config::OPTIONS;
 use crate::judge::{RESERVED_HEADERS, is_header_value};
@@ -118,7 +118,7 @@ impl Provider {
 
     fn check_response(&self) -> Result<(), Fault> {
         let response = &self.response;
-        if let Some((pointer, _)) = response.expect.iter().find(|(pointer, _)| !pointer.starts_with('/')) {
+        if let Some((pointer, _)) = response.expect.iter().find(|(pointer, _)| !Pointer::is_sound(pointer)) {
             return fault(
                 format!("response.expect.{pointer}"),
                 "this is not a JSON pointer such as \"/content/token\"",
@@ -169,31 +169,34 @@ fn check_headers(headers: &Ordered<Template>, known: &[&str], section: &str) -> 
     Ok(())
 }
 
-/// Where in the text an error of serde_json is, as names joined by dots. It tells line and column only.
+/// Where in the text an error of serde_json is, as names and indices joined by dots. It tells line and column only.
 pub(super) fn place(text: &str, error: &serde_json::Error) -> String {
+    enum Around {
+        /// The latest name, and whether a name comes next.
+        Object(String, bool),
+        Array(usize),
+    }
     let line_start: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     let end = (line_start + error.column()).min(text.len());
-    // Of each object around the place, the latest name, and whether a name comes next; of an array, nothing.
-    let mut around: Vec<(String, bool)> = Vec::new();
+    let mut around: Vec<Around> = Vec::new();
     let mut bytes = text.as_bytes()[..end].iter().enumerate();
     while let Some((at, byte)) = bytes.next() {
-        match byte {
-            b'{' => around.push((String::new(), true)),
-            b'[' => around.push((String::new(), false)),
-            b'}' | b']' if at + 1 < end => drop(around.pop()),
-            b',' | b':' => {
-                around.iter_mut().last().into_iter().for_each(|inner| inner.1 = *byte == b',' && !inner.0.is_empty())
-            }
-            b'"' => {
+        match (byte, around.last_mut()) {
+            (b'{', _) if at + 1 < end => around.push(Around::Object(String::new(), true)),
+            (b'[', _) if at + 1 < end => around.push(Around::Array(0)),
+            (b'}' | b']', _) if at + 1 < end => drop(around.pop()),
+            (b',', Some(Around::Object(_, next))) => *next = true,
+            (b',', Some(Around::Array(index))) => *index += 1,
+            (b'"', inner) => {
                 let mut escaped = false;
                 let close = bytes.find(|(_, byte)| {
                     let closes = **byte == b'"' && !escaped;
                     escaped = **byte == b'\\' && !escaped;
                     closes
                 });
-                if let (Some((name, expected @ true)), Some((close, _))) = (around.last_mut(), close) {
+                if let (Some(Around::Object(name, next @ true)), Some((close, _))) = (inner, close) {
                     *name = text[at + 1..close].to_owned();
-                    *expected = false;
+                    *next = false;
                 }
             }
             _ => {}
@@ -202,8 +205,14 @@ pub(super) fn place(text: &str, error: &serde_json::Error) -> String {
     // What is missing is missing in the object, not at its latest name.
     let missing = error.to_string().starts_with("missing field");
     let depth = around.len().saturating_sub(usize::from(missing));
-    let names: Vec<&str> =
-        around[..depth].iter().map(|(name, _)| name.as_str()).filter(|name| !name.is_empty()).collect();
+    let names: Vec<String> = around[..depth]
+        .iter()
+        .map(|around| match around {
+            Around::Object(name, _) => name.clone(),
+            Around::Array(index) => index.to_string(),
+        })
+        .filter(|name| !name.is_empty())
+        .collect();
     if names.is_empty() { "the top".to_owned() } else { names.join(".") }
 }
 
@@ -278,7 +287,7 @@ mod tests {
             ("/inputs/proxy", json!({}), "inputs.proxy", "cannot be the name"),
             ("/inputs/client_secret", json!({}), "inputs.client_secret", "cannot be the name"),
             ("/inputs/maybe", json!(5), "inputs.maybe", "invalid type"),
-            ("/request/auth", json!(["post", "header"]), "request.auth", "unknown variant"),
+            ("/request/auth", json!(["post", "header"]), "request.auth.1", "unknown variant"),
             (
                 "/request/headers",
                 json!({"Content-Length": "1"}),
@@ -307,12 +316,20 @@ mod tests {
         }
         for (text, place, reason) in [
             ("", "the top", "EOF"),
-            ("[]", "the top", "expected struct Provider"),
+            ("[]", "the top", "this is not a JSON object"),
+            (r#""canary-of-a-secret""#, "the top", "this is not a JSON object"),
+            ("canary-of-a-secret", "the top", "expected value"),
+            (
+                r#"{"name": "a", "about": "", "request": {"body": "json"}, "response": {"errors": [{"hint": "", "code": "1"}, {"hint": "", "status": "x"}]}}"#,
+                "response.errors.1.status",
+                "invalid type",
+            ),
             (r#"{"inputs": {"a": {}, "a": {}}}"#, "inputs", "twice"),
             (r#"{"about": "no name", "request": {"body": "json"}}"#, "the top", "missing field"),
         ] {
             let message = Provider::parse(text.to_owned().into()).unwrap_err().to_string();
             assert!(message.contains(&format!("broken at {place}")) && message.contains(reason), "{text}: {message}");
+            assert!(!message.contains("canary"), "{message}");
         }
         let trailing = format!("{sound} {{}}");
         assert!(Provider::parse(trailing.into()).unwrap_err().to_string().contains("trailing characters"));

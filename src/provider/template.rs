@@ -105,6 +105,10 @@ impl<'de> Deserialize<'de> for Template {
 pub(crate) struct Pointer(pub(super) String);
 
 impl Pointer {
+    pub(super) fn is_sound(text: &str) -> bool {
+        text.starts_with('/') && text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']))
+    }
+
     pub(crate) fn find<'v>(&self, document: &'v serde_json::Value) -> Option<&'v serde_json::Value> {
         document.pointer(&self.0)
     }
@@ -119,8 +123,7 @@ impl fmt::Display for Pointer {
 impl<'de> Deserialize<'de> for Pointer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Pointer, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let escapes_are_sound = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-        match text.starts_with('/') && escapes_are_sound {
+        match Pointer::is_sound(&text) {
             true => Ok(Pointer(text)),
             false => Err(de::Error::custom(format!("\"{text}\" is not a JSON pointer such as \"/content/token\""))),
         }

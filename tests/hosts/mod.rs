@@ -10,6 +10,7 @@ use tokauth::ffi::*;
 use tokauth::{Client, Error, ErrorKind, Token};
 
 pub const CONFIG: i32 = TOKAUTH_ERR_CONFIG;
+pub const UNSUPPORTED: i32 = TOKAUTH_ERR_UNSUPPORTED;
 pub const NOT_CACHED: i32 = TOKAUTH_ERR_NOT_CACHED;
 pub const NETWORK: i32 = TOKAUTH_ERR_NETWORK;
 pub const TIMEOUT: i32 = TOKAUTH_ERR_TIMEOUT;
@@ -42,6 +43,9 @@ pub struct Failure {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub value: String,
+    pub authorization: Option<String>,
+    pub token_type: String,
+    pub scope: Option<String>,
     pub headers: Vec<(String, String)>,
     pub expires_at: i64,
 }
@@ -54,7 +58,6 @@ impl Seen {
 
 /// A client in some host.
 pub trait Host: Sized + Sync {
-    const NAME: &'static str;
     fn client(options: &[(String, String)]) -> Result<Self, Failure>;
     fn token(&self) -> Result<Seen, Failure>;
     fn cached(&self) -> Result<Seen, Failure>;
@@ -64,8 +67,6 @@ pub trait Host: Sized + Sync {
 pub struct InRust(Client);
 
 impl Host for InRust {
-    const NAME: &'static str = "rust";
-
     fn client(options: &[(String, String)]) -> Result<InRust, Failure> {
         let builder = options.iter().fold(Client::builder(), |builder, (name, value)| builder.set(name, value));
         builder.build().map(InRust).map_err(told)
@@ -87,6 +88,9 @@ impl Host for InRust {
 fn seen(token: Token) -> Seen {
     Seen {
         value: token.value().to_owned(),
+        authorization: token.authorization().map(str::to_owned),
+        token_type: token.token_type().to_owned(),
+        scope: token.scope().map(str::to_owned),
         headers: token.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         expires_at: token.expires_at(),
     }
@@ -125,8 +129,6 @@ impl Drop for InC {
 }
 
 impl Host for InC {
-    const NAME: &'static str = "c";
-
     fn client(options: &[(String, String)]) -> Result<InC, Failure> {
         let (mut client, mut error) = (ptr::null_mut(), ptr::null_mut());
         let config = tokauth_config_new();
@@ -161,6 +163,9 @@ impl InC {
         let seen = unsafe {
             Seen {
                 value: text(tokauth_token_value(token, ptr::null_mut())).unwrap(),
+                authorization: text(tokauth_token_authorization(token, ptr::null_mut())),
+                token_type: text(tokauth_token_type(token)).unwrap(),
+                scope: text(tokauth_token_scope(token)),
                 headers: (0..tokauth_token_header_count(token))
                     .map(|index| {
                         let name = text(tokauth_token_header_name(token, index)).unwrap();
@@ -172,6 +177,18 @@ impl InC {
         };
         unsafe { tokauth_token_free(token) };
         Ok(seen)
+    }
+}
+
+impl InC {
+    /// What tokauth_client_copy_authorization() copies.
+    pub fn copy_authorization(&self) -> Result<String, Failure> {
+        let (mut buffer, mut error) = ([0_u8; 8192], ptr::null_mut());
+        let at = buffer.as_mut_ptr().cast();
+        let needed = ptr::null_mut();
+        let status = unsafe { tokauth_client_copy_authorization(self.0, 0, at, buffer.len(), needed, &raw mut error) };
+        check(status, error)?;
+        Ok(CStr::from_bytes_until_nul(&buffer).unwrap().to_str().unwrap().to_owned())
     }
 }
 

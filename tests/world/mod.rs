@@ -105,6 +105,7 @@ impl Request {
 pub struct Provider {
     acts: Mutex<VecDeque<Act>>,
     pub requests: Mutex<Vec<Request>>,
+    deadline: Mutex<Duration>,
     /// Passes before the connection stands, and before the reply is there.
     pub connect_time: Mutex<Duration>,
     pub reply_time: Mutex<Duration>,
@@ -140,6 +141,11 @@ impl Provider {
 
     pub fn last(&self) -> Request {
         self.requests.lock().unwrap().last().cloned().expect("a request was sent")
+    }
+
+    /// The time that the latest request was given.
+    pub fn last_deadline(&self) -> Duration {
+        *self.deadline.lock().unwrap()
     }
 
     /// Requests stop before their reply until [`open`](Provider::open).
@@ -181,10 +187,11 @@ impl Transport for Provider {
     fn send(
         &self,
         head: &Head,
-        _deadline: Deadline,
+        deadline: Deadline,
         body: &mut dyn FnMut() -> Result<Secret, Error>,
     ) -> Result<Sent, Error> {
         let act = self.acts.lock().unwrap().pop_front();
+        *self.deadline.lock().unwrap() = deadline.remaining();
         self.pass_time(&self.connect_time);
         let body = body()?;
         assert_eq!(body.expose().len(), head.content_length, "the head tells the body's length");

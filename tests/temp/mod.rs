@@ -1,0 +1,35 @@
+//! A file for one test, gone when the test ends, however it ends.
+#![allow(dead_code, unreachable_pub)] // each test file uses a part
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+pub struct TempFile(PathBuf);
+
+impl TempFile {
+    pub fn new(content: impl AsRef<[u8]>) -> TempFile {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("tokauth-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let file = TempFile(std::env::temp_dir().join(name));
+        file.write(content);
+        file
+    }
+
+    pub fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+
+    pub fn write(&self, content: impl AsRef<[u8]>) {
+        std::fs::write(&self.0, content).unwrap();
+    }
+
+    pub fn remove(&self) {
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0); // the test may have removed it
+    }
+}
