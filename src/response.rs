@@ -260,29 +260,42 @@ fn refusal(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>) -> Error 
         }
     }
     message += "; ";
-    message += &match (meaning, kind) {
-        (Some(meaning), _) => meaning.hint.clone(),
-        (None, ErrorKind::RateLimited) => match retry_after {
-            Some(wait) => format!("ask again in {} s", wait.as_secs()),
-            None => "ask again later".to_owned(),
-        },
-        (None, ErrorKind::Denied) => match (code.as_deref(), reply.status) {
-            (Some("invalid_client"), _) | (None, 401) => "check client_id, client_secret and auth".to_owned(),
-            (Some("invalid_scope"), _) => "check scope".to_owned(),
-            (Some("invalid_target"), _) => "check resource and audience".to_owned(), // RFC 8707 section 2
-            (Some("unauthorized_client" | "unsupported_grant_type"), _) => {
-                "this client may not use the client credentials grant; ask the provider to allow it".to_owned()
-            }
-            (None, 404 | 405) => format!("is {} the token endpoint?", asked.endpoint),
-            _ => "check the credentials and the options".to_owned(),
-        },
-        (None, _) => "ask again later".to_owned(),
+    message += &match meaning {
+        Some(meaning) => meaning.hint.clone(),
+        None => advice(asked, kind, reply.status, code.as_deref(), retry_after),
     };
     if kind == ErrorKind::Denied {
         message += &clock_off(asked, reply).unwrap_or_default();
     }
     let step = if kind == ErrorKind::Denied { Step::Token } else { Step::Reply };
     Error::new(kind, step, message).with_reply(reply.status, code).with_retry_after(retry_after)
+}
+
+/// What to do about a refusal that the description does not know.
+fn advice(
+    asked: &Asked<'_>,
+    kind: ErrorKind,
+    status: u16,
+    code: Option<&str>,
+    retry_after: Option<Duration>,
+) -> String {
+    match (kind, code, status) {
+        (ErrorKind::RateLimited, ..) if retry_after.is_some() => {
+            format!("ask again in {} s", retry_after.unwrap_or_default().as_secs())
+        }
+        // RFC 6749 section 5.2, RFC 8707 section 2.
+        (ErrorKind::Denied, Some("invalid_client"), _) | (ErrorKind::Denied, None, 401) => {
+            "check client_id, client_secret and auth".to_owned()
+        }
+        (ErrorKind::Denied, Some("invalid_scope"), _) => "check scope".to_owned(),
+        (ErrorKind::Denied, Some("invalid_target"), _) => "check resource and audience".to_owned(),
+        (ErrorKind::Denied, Some("unauthorized_client" | "unsupported_grant_type"), _) => {
+            "this client may not use the client credentials grant; ask the provider to allow it".to_owned()
+        }
+        (ErrorKind::Denied, None, 404 | 405) => format!("is {} the token endpoint?", asked.endpoint),
+        (ErrorKind::Denied, ..) => "check the credentials and the options".to_owned(),
+        _ => "ask again later".to_owned(),
+    }
 }
 
 /// Told to those who sign the time, where it is what the provider may have refused.
