@@ -152,7 +152,8 @@ impl Client {
         let cached = || membership.slot.cached(seams.clock.since_boot(), settings.wishes);
         cached()
             .or_else(|| {
-                membership.slot.adopt(self.exchange().stored()?);
+                let exchange = self.exchange();
+                membership.slot.adopt(exchange.hit(exchange.stored()?));
                 cached()
             })
             .ok_or_else(|| {

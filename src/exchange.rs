@@ -30,12 +30,19 @@ pub(crate) struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    /// A token from the store, or from the provider.
+    /// A token from the store, unless it is due for renewal itself, or from the provider.
     pub(crate) fn fetch(&self, deadline: Deadline) -> Result<Fetched, Error> {
-        match self.stored() {
-            Some(fetched) => Ok(fetched),
+        let now = self.clock.since_boot();
+        match self.stored().filter(|stored| now < stored.lifetime.refresh_from(self.settings.wishes)) {
+            Some(fetched) => Ok(self.hit(fetched)),
             None => self.request(deadline),
         }
+    }
+
+    /// Counts a token of the store that is put to use.
+    pub(crate) fn hit(&self, fetched: Fetched) -> Fetched {
+        self.counters.add(Counter::StoreHits);
+        fetched
     }
 
     /// What the store holds, if it will still be valid. A store that fails costs a request, not a token.
@@ -60,7 +67,6 @@ impl Exchange<'_> {
         if now >= lifetime.fresh_until(self.settings.wishes) {
             return None;
         }
-        self.counters.add(Counter::StoreHits);
         Some(Fetched { token: record.token, lifetime })
     }
 

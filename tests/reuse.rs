@@ -502,6 +502,16 @@ fn a_token_in_the_store_is_served_without_a_request() {
 }
 
 #[test]
+fn a_refresh_ahead_is_not_answered_by_the_store_with_the_same_token() {
+    let world = World::with_store(Arc::new(MapStore::default()));
+    let client = world.client(&oauth2());
+    value(&client);
+    world.clock.advance(S * 3450);
+    assert_eq!(value(&client), "t2");
+    assert_eq!(client.counter(Counter::StoreHits), 0);
+}
+
+#[test]
 fn a_dead_token_in_the_store_is_not_served_after_a_reboot() {
     let store = Arc::new(MapStore::default());
     value(&World::with_store(store.clone()).client(&oauth2()));
