@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cache::{Counter, Need};
 use crate::clock::{Clock, Deadline, SystemClock};
-use crate::config::{Builder, LogLevel};
+use crate::config::Builder;
 use crate::error::{Error, ErrorKind, Step};
 use crate::exchange::Exchange;
+use crate::log::LogLevel;
 use crate::registry::{Membership, Registry};
 use crate::settings::{Key, Settings};
 use crate::store::{Memory, Store};

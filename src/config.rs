@@ -1,112 +1,20 @@
-//! The option table and the ways to fill it.
+//! The ways to fill the options: code, the environment, JSON.
 
 use std::fmt;
-use std::sync::Arc;
 
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use crate::error::Error;
 use crate::judge::Options;
+use crate::log::{Log, LogLevel};
+use crate::options::{FIXED, shown, with_options};
 use crate::secret::Secret;
 use crate::settings::Settings;
 
-/// An option: its name in C, JSON and Python; in the environment in upper case behind a prefix; a method of
-/// [`Builder`] in Rust.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct OptionInfo {
-    /// Its name.
-    pub name: &'static str,
-    /// What applies when it is not set.
-    pub default: &'static str,
-    /// What it does.
-    pub about: &'static str,
-}
-
-macro_rules! options {
-    ($($name:ident, $default:literal, $about:literal;)*) => {
-        /// Every option that is not a provider's own. `param.NAME` and `header.NAME` stand for any number of names.
-        pub const OPTIONS: &[OptionInfo] = &[
-            $(OptionInfo { name: stringify!($name), default: $default, about: $about },)*
-            OptionInfo { name: "param.NAME", default: "none", about: "one more field of the body, a text" },
-            OptionInfo { name: "header.NAME", default: "none", about: "one more header of the token request" },
-        ];
-
-        impl Builder {
-            $(#[doc = concat!("Sets `", stringify!($name), "`: ", $about, ". Default: ", $default, ".")]
-            #[must_use]
-            pub fn $name(self, value: impl Into<String>) -> Builder {
-                self.set(stringify!($name), value)
-            })*
-        }
-    };
-}
-
-options! {
-    provider, "none", "the name of a built-in provider";
-    provider_file, "none", "a provider description of your own, a JSON file";
-    client_id, "none", "the client identifier";
-    client_secret, "none", "the client secret";
-    client_secret_file, "none", "a file that holds the secret; read again before each request";
-    token_url, "the provider's", "the token endpoint: https, or http on loopback";
-    auth, "the provider's", "how id and secret are shown: post, basic (percent-encoded) or basic_raw";
-    scope, "the provider's", "what to ask for, separated by blanks";
-    audience, "the provider's", "the API the token is for";
-    resource, "the provider's", "the resource the token is for (RFC 8707)";
-    store, "memory", "where tokens are kept: memory";
-    store_key_file, "none", "the key that seals a shared store; not offered yet";
-    quota, "none", "the token budget: none";
-    timeout_ms, "10000", "the whole call, waiting for others included, in milliseconds";
-    min_valid_s, "10, at most a tenth of the life", "a token with less life left is renewed first, in seconds; at most half the life";
-    refresh_ahead, "auto", "how early one caller renews while the others keep the token: auto (a tenth of the life, at most 5 minutes), off, or seconds";
-    default_ttl_s, "the provider's or 300", "the life of a token that nothing is said about, in seconds";
-    max_ttl_s, "2678400", "no token is trusted for longer, in seconds";
-    ca_file, "bundled roots", "a PEM file of root certificates to trust instead";
-    proxy, "none", "an HTTP proxy: http://host:port";
-    user_agent, "libtokauth/VERSION", "how the library names itself";
-}
-
-/// What a sibling client cannot change.
-pub(crate) const FIXED: [&str; 5] = ["provider", "provider_file", "client_id", "client_secret", "client_secret_file"];
-
-/// The severity of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum LogLevel {
-    /// A caller got no token.
-    Error,
-    /// Something is wrong, and tokens are served all the same.
-    Warning,
-    /// A request was sent.
-    Info,
-    /// Details for the curious.
-    Debug,
-}
-
-/// The host's log; lines hold no secret and no token.
-#[derive(Clone)]
-pub(crate) struct Log(Option<Arc<LogFn>>);
-
-type LogFn = dyn Fn(LogLevel, &str) + Send + Sync;
-
-impl fmt::Debug for Log {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Log(..)" } else { "Log(none)" })
-    }
-}
-
-impl Log {
-    pub(crate) fn line(&self, level: LogLevel, line: impl FnOnce() -> String) {
-        if let Some(log) = &self.0 {
-            log(level, &line());
-        }
-    }
-}
-
 /// Texts under names, in any order; names and values are judged together, by [`build`](Builder::build).
 ///
-/// Every option of [`OPTIONS`] has a method; a provider's own inputs go through [`set`](Builder::set).
-#[derive(Clone)]
+/// Every option of [`OPTIONS`](crate::OPTIONS) has a method; a provider's own inputs go through [`set`](Builder::set).
+#[derive(Clone, Default)]
 pub struct Builder {
     values: Vec<(String, Secret)>,
     log: Log,
@@ -118,11 +26,18 @@ impl fmt::Debug for Builder {
     }
 }
 
-impl Default for Builder {
-    fn default() -> Builder {
-        Builder { values: Vec::new(), log: Log(None) }
-    }
+macro_rules! methods {
+    ($($name:ident, $default:literal, $about:literal;)*) => {
+        impl Builder {
+            $(#[doc = concat!("Sets `", stringify!($name), "`: ", $about, ". Default: ", $default, ".")]
+            #[must_use]
+            pub fn $name(self, value: impl Into<String>) -> Builder {
+                self.set(stringify!($name), value)
+            })*
+        }
+    };
 }
+with_options!(methods);
 
 impl Builder {
     /// Sets the option `name`; a later value replaces an earlier one.
@@ -155,14 +70,14 @@ impl Builder {
     /// for that token: it must be quick and must not ask a client for one.
     #[must_use]
     pub fn log(mut self, log: impl Fn(LogLevel, &str) + Send + Sync + 'static) -> Builder {
-        self.log = Log(Some(Arc::new(log)));
+        self.log = Log::new(log);
         self
     }
 
     /// Sends log lines nowhere.
     #[must_use]
     pub fn without_log(mut self) -> Builder {
-        self.log = Log(None);
+        self.log = Log::default();
         self
     }
 
@@ -246,16 +161,6 @@ impl Builder {
     pub(crate) fn settings(&self, sibling: Option<&Settings>) -> Result<Settings, Error> {
         Options(&self.values).judge(self.log.clone(), sibling)
     }
-}
-
-/// A name that somebody chose, fit for an error message.
-pub(crate) fn short(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(64).collect()
-}
-
-/// The same for one that nobody knows.
-pub(crate) fn shown(name: &str) -> String {
-    format!("\"{}\"", short(name))
 }
 
 struct FlatObject;

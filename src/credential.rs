@@ -11,11 +11,9 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::options::MAX_TEXT;
 use crate::provider::Encoding;
 use crate::secret::Secret;
-
-/// The longest secret, and the longest value of any option, in bytes.
-pub(crate) const MAX_TEXT: usize = 64 * 1024;
 
 /// Where the client secret comes from.
 #[derive(Clone, Debug)]

@@ -6,9 +6,9 @@ use zeroize::Zeroizing;
 
 use crate::cache::{Counter, Counters, Fetched};
 use crate::clock::{Clock, Deadline};
-use crate::config::LogLevel;
 use crate::error::{Error, Step};
 use crate::expiry::{Lifetime, life};
+use crate::log::LogLevel;
 use crate::provider::{Piece, TOKEN};
 use crate::request::{Plan, Random};
 use crate::response::{Asked, Grant, Reply, read};

@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{FIXED, Log, OPTIONS, short, shown};
-use crate::credential::{Credential, MAX_TEXT, read_limited};
+use crate::credential::{Credential, read_limited};
 use crate::error::Error;
 use crate::expiry::{DEFAULT_TTL, MAX_TTL, RefreshAhead, Wishes};
-use crate::provider::{Auth, BUILT_IN, CLIENT_ID, Input, InputKind, Piece, Provider, duration_seconds};
+use crate::log::Log;
+use crate::options::{FIXED, MAX_TEXT, OPTIONS, short, shown};
+use crate::provider::{
+    Auth, BUILT_IN, CLIENT_ID, Input, InputKind, Piece, Provider, RESERVED_HEADERS, duration_seconds, is_header_value,
+};
 use crate::secret::Secret;
 use crate::settings::{Settings, fill};
 
-/// Headers that the transport writes, or that could not be told apart from its own.
-pub(crate) const RESERVED_HEADERS: [&str; 6] =
-    ["host", "content-length", "transfer-encoding", "connection", "expect", "upgrade"];
 /// Ten years: arithmetic with it cannot go wrong, and no machine token lives longer.
 const LONGEST_TTL: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// No description is longer, in bytes.
@@ -59,7 +59,7 @@ impl<'a> Options<'a> {
 
     /// Judges all together. Reads files, does not touch the network; a sibling shares what its client read.
     pub(crate) fn judge(&self, log: Log, sibling: Option<&Settings>) -> Result<Settings, Error> {
-        let provider = match (sibling, self.provider_name()?) {
+        let provider = match (sibling, self.source()?) {
             (Some(sibling), _) => sibling.provider.clone(),
             (None, Some(source)) => Arc::new(source.read()?),
             (None, None) => {
@@ -133,7 +133,7 @@ impl<'a> Options<'a> {
         })
     }
 
-    fn provider_name(&self) -> Result<Option<Source<'a>>, Error> {
+    fn source(&self) -> Result<Option<Source<'a>>, Error> {
         match (self.get("provider"), self.get("provider_file")) {
             (Some(_), Some(_)) => Err(Error::config("provider and provider_file are both set; keep one")),
             (None, None) => Ok(None),
@@ -399,11 +399,6 @@ fn judge_url(name: &str, url: &str) -> Result<(), Error> {
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// What every server takes as the value of a header (RFC 9110 section 5.5), less the obsolete rest.
-pub(crate) fn is_header_value(text: &str) -> bool {
-    text.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
 }
 
 /// `31/month`, `10/hour`.

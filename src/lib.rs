@@ -9,6 +9,8 @@ mod error;
 mod exchange;
 mod expiry;
 mod judge;
+mod log;
+mod options;
 mod provider;
 mod registry;
 mod request;
@@ -21,8 +23,10 @@ mod transport;
 
 pub use cache::Counter;
 pub use client::Client;
-pub use config::{Builder, LogLevel, OPTIONS, OptionInfo};
+pub use config::Builder;
 pub use error::{Error, ErrorKind};
+pub use log::LogLevel;
+pub use options::{OPTIONS, OptionInfo};
 pub use token::Token;
 
 #[cfg(feature = "capi")]

@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use check::place;
+pub(crate) use check::{RESERVED_HEADERS, is_header_value};
 pub(crate) use template::{Ordered, Piece, Pointer, Template, duration_seconds};
 
 use crate::error::{Error, ErrorKind};

@@ -13,6 +13,7 @@ use crate::settings::Key;
 
 /// So many slots without a client are kept while their tokens live: a client made per call still sends one request.
 const LINGERING_MAX: usize = 64;
+
 /// The slots of one process. Two clients with equal keys share a slot, whoever made them.
 pub struct Registry {
     slots: Mutex<Slots>,

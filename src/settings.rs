@@ -6,9 +6,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Log;
 use crate::credential::{Credential, CredentialId, fingerprint};
 use crate::expiry::Wishes;
+use crate::log::Log;
 use crate::provider::{Auth, Piece, Provider, Template};
 use crate::secret::Secret;
 
@@ -51,8 +51,8 @@ impl Settings {
 
     /// Whether both reach the provider over the same kind of connection.
     pub(crate) fn connects_like(&self, other: &Settings) -> bool {
-        let proxy = |settings: &Settings| settings.proxy.as_ref().map(|url| url.expose().to_owned());
-        self.ca_file == other.ca_file && self.user_agent == other.user_agent && proxy(self) == proxy(other)
+        let same_proxy = self.proxy.as_ref().map(Secret::expose) == other.proxy.as_ref().map(Secret::expose);
+        self.ca_file == other.ca_file && self.user_agent == other.user_agent && same_proxy
     }
 
     /// A template that holds inputs only; `None` if one is absent.

@@ -7,9 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::status::{TOKAUTH_ERR_INTERNAL, TOKAUTH_ERR_INVALID_ARGUMENT, TOKAUTH_OK, of_kind, tokauth_status};
 use super::values::tokauth_error;
 use crate::error::Error;
-
-/// The longest name or value that C may hand in.
-const TEXT_MAX: usize = 64 * 1024;
+use crate::options::MAX_TEXT;
 
 /// Why a call failed: the core's error, or one that only C can make.
 pub(super) struct Fault {
@@ -133,7 +131,7 @@ pub(super) unsafe fn optional_text<'a>(text: *const c_char, name: &str) -> Resul
     }
     // SAFETY: not NULL, and the caller promised a NUL-terminated string.
     let bytes = unsafe { CStr::from_ptr(text) };
-    if bytes.count_bytes() > TEXT_MAX {
+    if bytes.count_bytes() > MAX_TEXT {
         return Err(Fault::argument(format!("{name} is longer than 64 KiB")));
     }
     bytes.to_str().map(Some).map_err(|_| Fault::argument(format!("{name} is not UTF-8")))

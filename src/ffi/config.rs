@@ -4,7 +4,8 @@ use std::mem;
 use super::boundary::{c_text, enter, handle_mut, harmless, optional_text, text};
 use super::status::tokauth_status;
 use super::values::tokauth_error;
-use crate::config::{Builder, LogLevel};
+use crate::config::Builder;
+use crate::log::LogLevel;
 
 /// Options: texts under names, in any order; a later one replaces, NULL removes. Names and values are judged together,
 /// by tokauth_client_new(). To be used by one thread at a time.

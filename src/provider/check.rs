@@ -2,9 +2,11 @@
 
 use super::template::{Piece, Pointer, Template, is_name};
 use super::{Auth, CLIENT_ID, CLIENT_SECRET, Computed, Field, InputKind, Ordered, Provider, TOKEN};
-use crate::config::OPTIONS;
-use crate::judge::{RESERVED_HEADERS, is_header_value};
+use crate::options::OPTIONS;
 
+/// Headers that the transport writes, or that could not be told apart from its own.
+pub(crate) const RESERVED_HEADERS: [&str; 6] =
+    ["host", "content-length", "transfer-encoding", "connection", "expect", "upgrade"];
 /// A place in the description, and what is wrong there.
 pub(super) type Fault = (String, String);
 
@@ -167,6 +169,11 @@ fn check_headers(headers: &Ordered<Template>, known: &[&str], section: &str) -> 
         seen.push(lower);
     }
     Ok(())
+}
+
+/// What every server takes as the value of a header (RFC 9110 section 5.5), less the obsolete rest.
+pub(crate) fn is_header_value(text: &str) -> bool {
+    text.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
 }
 
 /// Where in the text an error of serde_json is, as names and indices joined by dots. It tells line and column only.

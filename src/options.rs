@@ -1,0 +1,72 @@
+//! The option table, and how its names are shown. Stands below everything that takes options.
+
+/// An option: its name in C, JSON and Python; in the environment in upper case behind a prefix; a method of
+/// [`Builder`](crate::Builder) in Rust.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OptionInfo {
+    /// Its name.
+    pub name: &'static str,
+    /// What applies when it is not set.
+    pub default: &'static str,
+    /// What it does.
+    pub about: &'static str,
+}
+
+/// Hands every row to `$then`: one list makes both the table and the methods of the builder.
+macro_rules! with_options {
+    ($then:ident) => {
+        $then! {
+            provider, "none", "the name of a built-in provider";
+            provider_file, "none", "a provider description of your own, a JSON file";
+            client_id, "none", "the client identifier";
+            client_secret, "none", "the client secret";
+            client_secret_file, "none", "a file that holds the secret; read again before each request";
+            token_url, "the provider's", "the token endpoint: https, or http on loopback";
+            auth, "the provider's", "how id and secret are shown: post, basic (percent-encoded) or basic_raw";
+            scope, "the provider's", "what to ask for, separated by blanks";
+            audience, "the provider's", "the API the token is for";
+            resource, "the provider's", "the resource the token is for (RFC 8707)";
+            store, "memory", "where tokens are kept: memory";
+            store_key_file, "none", "the key that seals a shared store; not offered yet";
+            quota, "none", "the token budget: none";
+            timeout_ms, "10000", "the whole call, waiting for others included, in milliseconds";
+            min_valid_s, "10, at most a tenth of the life", "a token with less life left is renewed first, in seconds; at most half the life";
+            refresh_ahead, "auto", "how early one caller renews while the others keep the token: auto (a tenth of the life, at most 5 minutes), off, or seconds";
+            default_ttl_s, "the provider's or 300", "the life of a token that nothing is said about, in seconds";
+            max_ttl_s, "2678400", "no token is trusted for longer, in seconds";
+            ca_file, "bundled roots", "a PEM file of root certificates to trust instead";
+            proxy, "none", "an HTTP proxy: http://host:port";
+            user_agent, "libtokauth/VERSION", "how the library names itself";
+        }
+    };
+}
+pub(crate) use with_options;
+
+macro_rules! table {
+    ($($name:ident, $default:literal, $about:literal;)*) => {
+        /// Every option that is not a provider's own. `param.NAME` and `header.NAME` stand for any number of names.
+        pub const OPTIONS: &[OptionInfo] = &[
+            $(OptionInfo { name: stringify!($name), default: $default, about: $about },)*
+            OptionInfo { name: "param.NAME", default: "none", about: "one more field of the body, a text" },
+            OptionInfo { name: "header.NAME", default: "none", about: "one more header of the token request" },
+        ];
+    };
+}
+with_options!(table);
+
+/// The longest name or value of an option, and the longest secret, in bytes.
+pub(crate) const MAX_TEXT: usize = 64 * 1024;
+
+/// What a sibling client cannot change.
+pub(crate) const FIXED: [&str; 5] = ["provider", "provider_file", "client_id", "client_secret", "client_secret_file"];
+
+/// A name that somebody chose, fit for an error message.
+pub(crate) fn short(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+/// The same for one that nobody knows.
+pub(crate) fn shown(name: &str) -> String {
+    format!("\"{}\"", short(name))
+}
