@@ -32,6 +32,18 @@ pub enum ErrorKind {
     Internal,
 }
 
+/// Whether a token may have been issued all the same: what decides about asking again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums)] // a fourth answer would be a new policy
+pub enum RetryClass {
+    /// Nothing left that could bring a token, or the provider asks to send it again.
+    NotSent,
+    /// The provider answered, and certainly issued none.
+    Refused,
+    /// A token may have been issued and lost.
+    Ambiguous,
+}
+
 /// Where on the way to a token it happened; opens every message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -68,6 +80,7 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     kind: ErrorKind,
     step: Step,
+    class: RetryClass,
     message: String,
     provider_code: Option<String>,
     http_status: Option<u16>,
@@ -80,6 +93,7 @@ impl Error {
         Error(Arc::new(Inner {
             kind,
             step,
+            class: RetryClass::NotSent,
             message: one_line(message.into()),
             provider_code: None,
             http_status: None,
@@ -107,6 +121,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_class(mut self, class: RetryClass) -> Error {
+        Arc::make_mut(&mut self.0).class = class;
+        self
+    }
+
     pub(crate) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Error {
         Arc::make_mut(&mut self.0).retry_after = retry_after;
         self
@@ -120,6 +139,12 @@ impl Error {
     /// The family this error belongs to.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// Whether a token may have been issued all the same.
+    #[doc(hidden)]
+    pub fn retry_class(&self) -> RetryClass {
+        self.0.class
     }
 
     /// The provider's own code: `invalid_client`, `401003`. `None` if it gave none.
@@ -148,6 +173,7 @@ impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Error")
             .field("kind", &self.0.kind)
+            .field("retry_class", &self.0.class)
             .field("message", &self.to_string())
             .field("provider_code", &self.0.provider_code)
             .field("http_status", &self.0.http_status)

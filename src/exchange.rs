@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::cache::{Counter, Counters, Fetched};
 use crate::clock::{Clock, Deadline};
-use crate::error::{Error, Step};
+use crate::error::{Error, RetryClass, Step};
 use crate::expiry::{Lifetime, life};
 use crate::log::LogLevel;
 use crate::provider::{Piece, TOKEN};
@@ -121,7 +121,7 @@ impl Exchange<'_> {
         }
         let reply = match reply? {
             Sent::Reply(reply) => reply,
-            Sent::Lost(error) => return Err(error),
+            Sent::Lost(error) => return Err(error.with_class(RetryClass::Ambiguous)),
         };
         self.judge(&reply, &secrets, sent)
     }

@@ -40,6 +40,7 @@ pub mod ffi;
 pub mod seams {
     pub use crate::client::Seams;
     pub use crate::clock::{Clock, Deadline, Event};
+    pub use crate::error::RetryClass;
     pub use crate::registry::Registry;
     pub use crate::request::Head;
     pub use crate::response::Reply;

@@ -8,7 +8,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::error::{Error, ErrorKind, Step};
+use crate::error::{Error, ErrorKind, RetryClass, Step};
 use crate::expiry::Told;
 use crate::provider::{ExpiryUnit, Meaning, Pointer, Provider, duration_seconds};
 use crate::secret::Secret;
@@ -106,7 +106,9 @@ fn accept(asked: &Asked<'_>, reply: &Reply, document: &Value) -> Result<Grant, E
             "{} answered HTTP {} but the token at {} {reason}; is {} the token endpoint?",
             asked.provider.name, reply.status, rules.token, asked.endpoint
         );
-        Error::new(ErrorKind::BadResponse, Step::Token, message).with_reply(reply.status, None)
+        Error::new(ErrorKind::BadResponse, Step::Token, message)
+            .with_reply(reply.status, None)
+            .with_class(RetryClass::Ambiguous)
     };
     let token = match rules.token.find(document) {
         Some(Value::String(token)) => token.trim_ascii(),
@@ -203,7 +205,9 @@ fn unreadable(asked: &Asked<'_>, reply: &Reply) -> Error {
         "{} answered HTTP {} with {found}; is {} the token endpoint?",
         asked.provider.name, reply.status, asked.endpoint
     );
-    Error::new(ErrorKind::BadResponse, Step::Reply, message).with_reply(reply.status, None)
+    Error::new(ErrorKind::BadResponse, Step::Reply, message)
+        .with_reply(reply.status, None)
+        .with_class(RetryClass::Ambiguous)
 }
 
 /// Never followed: the secret would go to whoever the reply names. Only the origin is told; the rest may hold anything.
@@ -224,7 +228,9 @@ fn redirect(asked: &Asked<'_>, reply: &Reply) -> Error {
         origin.as_deref().unwrap_or("elsewhere"),
         asked.endpoint
     );
-    Error::new(ErrorKind::BadResponse, Step::Reply, message).with_reply(reply.status, None)
+    Error::new(ErrorKind::BadResponse, Step::Reply, message)
+        .with_reply(reply.status, None)
+        .with_class(RetryClass::Refused)
 }
 
 fn refusal(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>) -> Error {
@@ -267,8 +273,14 @@ fn refusal(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>) -> Error 
     if kind == ErrorKind::Denied {
         message += &clock_off(asked, reply).unwrap_or_default();
     }
+    let class = match (kind, reply.status) {
+        (ErrorKind::Server, 408 | 425) => RetryClass::NotSent,
+        // A gateway may fail after the server behind it has issued a token.
+        (ErrorKind::Server, _) => RetryClass::Ambiguous,
+        _ => RetryClass::Refused,
+    };
     let step = if kind == ErrorKind::Denied { Step::Token } else { Step::Reply };
-    Error::new(kind, step, message).with_reply(reply.status, code).with_retry_after(retry_after)
+    Error::new(kind, step, message).with_reply(reply.status, code).with_class(class).with_retry_after(retry_after)
 }
 
 /// What to do about a refusal that the description does not know.
