@@ -141,6 +141,12 @@ impl Exchange<'_> {
             now: self.clock.since_epoch(),
         };
         let grant = read(&asked, reply)?;
+        if grant.odd_expiry {
+            settings.log.line(LogLevel::Warning, || {
+                let (name, rules) = (&settings.provider.name, &settings.provider.response.expiry);
+                format!("{name}: the end of the token at {} cannot be read, and is taken as not told", rules.at)
+            });
+        }
         let now = sent_at.as_secs() as i64;
         let life = life(grant.told, now, settings.default_ttl, settings.max_ttl);
         let expires_at = now.saturating_add(life.as_secs() as i64);

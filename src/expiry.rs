@@ -90,12 +90,13 @@ pub(crate) struct Told {
 }
 
 /// The life of a token, from what is told about it, at `now` seconds since 1970. The declared member comes first, then
-/// the token's own claim, then what was asked for, then `default`; a duration and a claim together: the earlier end.
+/// the token's own claim, then what was asked for, then `default`; a duration and a claim together: the earlier end, unless
+/// the claim is over already: nobody issues a dead token, so one of the clocks is wrong, and a duration needs none.
 pub(crate) fn life(told: Told, now: i64, default: Duration, max: Duration) -> Duration {
     let left = |end: i64| end.saturating_sub(now);
     let claimed = told.jwt_exp.map(left);
     let seconds = match (told.duration, told.absolute) {
-        (Some(duration), _) => Some(claimed.map_or(duration, |claimed| claimed.min(duration))),
+        (Some(duration), _) => Some(claimed.filter(|left| *left > 0).map_or(duration, |left| left.min(duration))),
         (None, Some(end)) => Some(left(end)),
         (None, None) => claimed.or(told.requested),
     };
@@ -166,6 +167,8 @@ mod tests {
             ("request", Told { requested: Some(90), ..none }, 90),
             ("claim before request", Told { jwt_exp: Some(now + 80), requested: Some(90), ..none }, 80),
             ("earlier claim", Told { duration: Some(60), jwt_exp: Some(now + 50), ..none }, 50),
+            ("claim that is over", Told { duration: Some(60), jwt_exp: Some(now - 1), ..none }, 60),
+            ("claim that is over, and nothing else", Told { jwt_exp: Some(now - 1), ..none }, 0),
             ("later claim", Told { duration: Some(60), jwt_exp: Some(now + 90), ..none }, 60),
             ("zero", Told { duration: Some(0), ..none }, 0),
             ("negative", Told { duration: Some(-5), ..none }, 0),

@@ -5,6 +5,8 @@ mod client;
 mod clock;
 mod config;
 mod credential;
+mod date;
+mod document;
 mod error;
 mod exchange;
 mod expiry;

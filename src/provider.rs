@@ -143,6 +143,7 @@ pub(crate) struct Request {
     pub(crate) auth: Vec<Auth>,
     pub(crate) body: BodyKind,
     #[serde(default)]
+    /// May hold `{client_secret}`, for providers that take it there.
     pub(crate) headers: Ordered<Template>,
     #[serde(default)]
     pub(crate) fields: Ordered<Field>,
@@ -178,15 +179,17 @@ pub(crate) enum Field {
     Text(Template),
     Number(i64),
     Bool(bool),
+    /// `{"each_of": "resource"}`: the field once for each word of an input, as a form may repeat it.
+    EachOf(String),
 }
 
 impl<'de> Deserialize<'de> for Field {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Field, D::Error> {
         struct Scalar;
-        impl Visitor<'_> for Scalar {
+        impl<'de> Visitor<'de> for Scalar {
             type Value = Field;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, a whole number or a boolean")
+                f.write_str("a text, a whole number, a boolean or {\"each_of\": …}")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Field, E> {
                 Template::parse(text).map(Field::Text).map_err(E::custom)
@@ -200,9 +203,19 @@ impl<'de> Deserialize<'de> for Field {
             fn visit_bool<E: de::Error>(self, value: bool) -> Result<Field, E> {
                 Ok(Field::Bool(value))
             }
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Field, A::Error> {
+                let each = Each::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(Field::EachOf(each.each_of))
+            }
         }
         deserializer.deserialize_any(Scalar)
     }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Each {
+    each_of: String,
 }
 
 /// Where things are in a reply: JSON pointers (RFC 6901). What is not said is as in RFC 6749 sections 5.1 and 5.2.
@@ -215,9 +228,12 @@ pub(crate) struct Response {
     pub(crate) expiry: Expiry,
     /// Members that must have these values, or the reply is a refusal.
     pub(crate) expect: Ordered<serde_json::Value>,
-    /// Where the provider's own code and words are in a refusal; the first that is there.
+    /// Where the provider's own code and words are in a refusal: the first that is there. A text at the first place for
+    /// the code makes a reply a refusal whatever its status.
     pub(crate) error_code: Vec<Pointer>,
     pub(crate) error_message: Vec<Pointer>,
+    /// Where a refusal says how long to wait, besides `Retry-After`.
+    pub(crate) retry_after: Option<Wait>,
     /// What refusals of this provider mean; the first that fits.
     pub(crate) errors: Vec<Meaning>,
     /// The life of a token that nothing is said about, in seconds.
@@ -232,10 +248,11 @@ impl Default for Response {
             token: Pointer("/access_token".into()),
             token_type: Pointer("/token_type".into()),
             scope: Pointer("/scope".into()),
-            expiry: Expiry { at: Pointer("/expires_in".into()), unit: ExpiryUnit::Seconds },
+            expiry: Expiry { at: Pointer("/expires_in".into()), unit: ExpiryUnit::Seconds, zero_is_unknown: false },
             expect: Ordered::default(),
-            error_code: vec![Pointer("/error".into())],
-            error_message: vec![Pointer("/error_description".into())],
+            error_code: pointers(&ERROR_CODES),
+            error_message: pointers(&ERROR_MESSAGES),
+            retry_after: None,
             errors: Vec::new(),
             default_ttl_s: None,
             requested_life: None,
@@ -243,11 +260,52 @@ impl Default for Response {
     }
 }
 
+/// RFC 6749 section 5.2 first; then what is in front of, or instead of, the servers that follow it: Okta, a firewall's
+/// object, Fitbit, UPS, WeChat, and whatever else has a code.
+const ERROR_CODES: [&str; 9] = [
+    "/error",
+    "/errorCode",
+    "/error/code",
+    "/error/status_code",
+    "/errors/0/errorType",
+    "/errors/0/code",
+    "/response/errors/0/code",
+    "/errcode",
+    "/code",
+];
+/// The words to those codes, and those of RFC 9457.
+const ERROR_MESSAGES: [&str; 10] = [
+    "/error_description",
+    "/errorSummary",
+    "/error/message",
+    "/errors/0/message",
+    "/response/errors/0/message",
+    "/errors/0",
+    "/errmsg",
+    "/message",
+    "/detail",
+    "/title",
+];
+
+fn pointers(texts: &[&str]) -> Vec<Pointer> {
+    texts.iter().map(|text| Pointer((*text).into())).collect()
+}
+
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Expiry {
     pub(crate) at: Pointer,
     pub(crate) unit: ExpiryUnit,
+    /// Zero says nothing about the end, instead of "now".
+    #[serde(default)]
+    pub(crate) zero_is_unknown: bool,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Wait {
+    pub(crate) at: Pointer,
+    pub(crate) unit: TimeUnit,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -257,7 +315,7 @@ pub(crate) enum ExpiryUnit {
     Seconds,
     /// A duration.
     Milliseconds,
-    /// Time since 1970, in seconds or milliseconds: told apart by size.
+    /// Time since 1970, in seconds or milliseconds, told apart by size; or a date (RFC 3339).
     Epoch,
 }
 
@@ -329,6 +387,11 @@ impl Provider {
     /// Whether the provider takes an input of that name.
     pub(crate) fn takes(&self, name: &str) -> bool {
         name == CLIENT_ID || self.inputs.get(name).is_some()
+    }
+
+    /// Whether the host brought the description.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.source, Cow::Owned(_))
     }
 
     pub(crate) fn default_ttl(&self) -> Option<Duration> {

@@ -8,7 +8,9 @@ use zeroize::Zeroizing;
 
 use crate::credential::{basic, sign};
 use crate::error::{Error, ErrorKind, Step};
-use crate::provider::{self, Auth, BodyKind, CLIENT_ID, CLIENT_SECRET, Computed, Field, Piece, Template, TimeUnit};
+use crate::provider::{
+    self, Auth, BodyKind, CLIENT_ID, CLIENT_SECRET, Computed, Field, Piece, Template, TimeUnit, is_header_value,
+};
 use crate::secret::Secret;
 use crate::settings::{Settings, without_query};
 
@@ -102,9 +104,12 @@ impl<'a> Plan<'a> {
             Some(Auth::Post) | None => {}
         }
         for (name, template) in provider.request.headers.iter() {
-            if let Some(value) = settings.fill(template) {
-                headers.set(name, Secret::new(value));
+            let Some(value) = self.evaluate(template, &[]).map(|value| value.to_text()) else { continue };
+            if !is_header_value(value.expose()) {
+                let message = format!("client_secret cannot stand in the header {name}: it is not visible ASCII");
+                return Err(Error::new(ErrorKind::Config, Step::Request, message));
             }
+            headers.set(name, value);
         }
         for (name, value) in &settings.headers {
             headers.set(name, value.clone());
@@ -139,13 +144,14 @@ impl<'a> Plan<'a> {
         let computed = self.compute(now, random)?;
         let mut fields: Vec<(&str, Value)> = Vec::new();
         for (name, field) in provider.request.fields.iter() {
-            let value = match field {
-                Field::Text(template) => self.evaluate(template, &computed),
-                Field::Number(number) => Some(Value::Number(*number)),
-                Field::Bool(value) => Some(Value::Bool(*value)),
-            };
-            if let Some(value) = value {
-                fields.push((name, value));
+            match field {
+                Field::Text(template) => fields.extend(self.evaluate(template, &computed).map(|value| (name, value))),
+                Field::Number(number) => fields.push((name, Value::Number(*number))),
+                Field::Bool(value) => fields.push((name, Value::Bool(*value))),
+                Field::EachOf(input) => {
+                    let words = self.settings.input(input).unwrap_or_default().split_ascii_whitespace();
+                    fields.extend(words.map(|word| (name, Value::text(word))));
+                }
             }
         }
         if self.settings.auth == Some(Auth::Post) {

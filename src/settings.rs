@@ -54,11 +54,6 @@ impl Settings {
         let same_proxy = self.proxy.as_ref().map(Secret::expose) == other.proxy.as_ref().map(Secret::expose);
         self.ca_file == other.ca_file && self.user_agent == other.user_agent && same_proxy
     }
-
-    /// A template that holds inputs only; `None` if one is absent.
-    pub(crate) fn fill(&self, template: &Template) -> Option<String> {
-        fill(template, &self.inputs)
-    }
 }
 
 /// What tells one token from another: everything that changes the answer. Compared field by field; fingerprints stand for

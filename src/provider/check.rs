@@ -1,7 +1,7 @@
 //! What the types of a description cannot say, and where in its text a fault is.
 
 use super::template::{Piece, Pointer, Template, is_name};
-use super::{Auth, CLIENT_ID, CLIENT_SECRET, Computed, Field, InputKind, Ordered, Provider, TOKEN};
+use super::{Auth, BodyKind, CLIENT_ID, CLIENT_SECRET, Computed, Field, InputKind, Ordered, Provider, TOKEN};
 use crate::options::OPTIONS;
 
 /// Headers that the transport writes, or that could not be told apart from its own.
@@ -34,7 +34,8 @@ impl Provider {
                 return fault(format!("request.headers.{name}"), reason);
             }
         }
-        check_headers(&self.request.headers, &inputs, "request.headers")?;
+        let with_secret: Vec<&str> = inputs.iter().copied().chain([CLIENT_SECRET]).collect();
+        check_headers(&self.request.headers, &with_secret, "request.headers")?;
         let known = self.check_computed(inputs.clone())?;
         self.check_fields(known)?;
         let with_token: Vec<&str> = inputs.into_iter().chain([TOKEN]).collect();
@@ -100,22 +101,47 @@ impl Provider {
 
     fn check_fields<'a>(&'a self, mut known: Vec<&'a str>) -> Result<(), Fault> {
         let signs = self.computed.iter().any(|(_, value)| matches!(value, Computed::HmacSha256(_)));
-        let mut uses_secret = signs || !self.request.auth.is_empty();
+        let has_auth = !self.request.auth.is_empty();
+        let mut uses_secret = signs || has_auth;
+        // RFC 6749 section 2.3: never more than one way.
+        let mut shows = |template: &Template, path: &str| match template.names().any(|used| used == CLIENT_SECRET) {
+            true if has_auth => fault(path, "auth shows the client secret already; keep one way"),
+            shown => {
+                uses_secret |= shown;
+                Ok(())
+            }
+        };
+        for (name, header) in self.request.headers.iter() {
+            let path = format!("request.headers.{name}");
+            if has_auth && name.eq_ignore_ascii_case("authorization") {
+                return fault(path, "auth brings this header itself");
+            }
+            shows(header, &path)?;
+        }
         known.push(CLIENT_SECRET);
         for (name, field) in self.request.fields.iter() {
             let path = format!("request.fields.{name}");
             if self.request.auth.contains(&Auth::Post) && [CLIENT_ID, CLIENT_SECRET].contains(&name) {
                 fault(&*path, "auth post brings this field itself")?;
             }
-            if let Field::Text(template) = field {
-                knows(&known, template, &path)?;
-                uses_secret |= template.names().any(|used| used == CLIENT_SECRET);
+            match field {
+                Field::Text(template) => {
+                    knows(&known, template, &path)?;
+                    shows(template, &path)?;
+                }
+                Field::EachOf(_) if self.request.body == BodyKind::Json => {
+                    fault(path, "a field can be repeated in a form only")?;
+                }
+                Field::EachOf(input) if self.inputs.get(input).is_none() => {
+                    fault(path, format!("\"{input}\" is not an input"))?;
+                }
+                Field::EachOf(_) | Field::Number(_) | Field::Bool(_) => {}
             }
         }
         if uses_secret {
             return Ok(());
         }
-        fault("request", "the client secret is used neither by auth, nor in a field, nor in a signature")
+        fault("request", "the client secret is used neither by auth, nor in a header, a field or a signature")
     }
 
     fn check_response(&self) -> Result<(), Fault> {
@@ -264,10 +290,64 @@ mod tests {
             ("/name", json!("My Provider"), "name", "a-z, 0-9 and -"),
             ("/nmae", json!("x"), "nmae", "unknown field"),
             ("/request/body", json!("xml"), "request.body", "unknown variant"),
-            ("/request/fields/id", json!(["x"]), "request.fields.id", "a text, a whole number or a boolean"),
+            ("/request/fields/id", json!(["x"]), "request.fields.id", "a text, a whole number, a boolean or"),
             ("/request/fields/id", json!("{client_ident}"), "request.fields.id", "known are tenant, client_id"),
             ("/request/fields/id", json!("{client_id"), "request.fields.id", "unpaired brace"),
             ("/request/fields/id", json!("{Client Id}"), "request.fields.id", "not a placeholder"),
+            ("/request/fields/id", json!({"each_of": "tenant"}), "request.fields.id", "repeated in a form only"),
+            ("/request/fields/id", json!({"each_off": "tenant"}), "request.fields.id.each_off", "unknown field"),
+            ("/request/fields/id", json!(1.5), "request.fields.id", "invalid type"),
+            (
+                "/request",
+                json!({"body": "form", "fields": {"r": {"each_of": "sig"}}}),
+                "request.fields.r",
+                "\"sig\" is not an input",
+            ),
+            (
+                "/request",
+                json!({"body": "form", "auth": ["basic"], "headers": {"authorization": "{tenant}"}}),
+                "request.headers.authorization",
+                "auth brings this header",
+            ),
+            (
+                "/request",
+                json!({"body": "form", "auth": ["basic"], "headers": {"X-Key": "{client_secret}"}}),
+                "request.headers.X-Key",
+                "keep one way",
+            ),
+            (
+                "/request",
+                json!({"body": "form", "auth": ["basic"], "fields": {"key": "{client_secret}"}}),
+                "request.fields.key",
+                "keep one way",
+            ),
+            (
+                "/request",
+                json!({"body": "form", "auth": ["post"], "fields": {"client_id": "{client_id}"}}),
+                "request.fields.client_id",
+                "auth post brings this field",
+            ),
+            ("/request", json!({"fields": {}}), "request", "missing field `body`"),
+            ("/api", json!({"headers": {"X-Key": "{client_secret}{token}"}}), "api.headers.X-Key", "not known here"),
+            ("/response/expiry", json!({"at": "/a", "unit": "minutes"}), "response.expiry.unit", "unknown variant"),
+            ("/response/expiry", json!({"at": "/a"}), "response.expiry", "missing field `unit`"),
+            (
+                "/response/expiry",
+                json!({"at": "/a", "unit": "seconds", "zero_is_unknown": 1}),
+                "response.expiry.zero_is_unknown",
+                "invalid type",
+            ),
+            (
+                "/response/retry_after",
+                json!({"at": "a", "unit": "seconds"}),
+                "response.retry_after.at",
+                "not a JSON pointer",
+            ),
+            ("/response/error_code", json!("/code"), "response.error_code", "invalid type"),
+            ("/response/default_ttl_s", json!(-1), "response.default_ttl_s", "invalid value"),
+            ("/computed/now", json!({"unix_time": "minutes"}), "computed.now.unix_time", "unknown variant"),
+            ("/computed/now", json!({"hmac_md5": {}}), "computed.now.hmac_md5", "unknown variant"),
+            ("/limits", json!({"clock_s": "5"}), "limits.clock_s", "invalid type"),
             ("/request/headers", json!({"X-Sig": "{sig}"}), "request.headers.X-Sig", "in the body only"),
             ("/request/headers", json!({"X Sig": "1"}), "request.headers.X Sig", "not the name of a header"),
             (

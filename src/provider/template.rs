@@ -109,6 +109,11 @@ impl Pointer {
         text.starts_with('/') && text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']))
     }
 
+    /// Whether the name is one that only errors have: `/error`, `/errcode`.
+    pub(crate) fn says_error(&self) -> bool {
+        self.0.starts_with("/err")
+    }
+
     pub(crate) fn find<'v>(&self, document: &'v serde_json::Value) -> Option<&'v serde_json::Value> {
         document.pointer(&self.0)
     }

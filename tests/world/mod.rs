@@ -75,7 +75,7 @@ impl Clock for VirtualClock {
 /// What the scripted provider does with the next request.
 pub enum Act {
     /// Answers.
-    Reply(u16, Vec<(&'static str, String)>, String),
+    Reply(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// Takes the body and never answers.
     Lose,
     /// Panics.
@@ -132,7 +132,7 @@ impl Provider {
     }
 
     pub fn next_json(&self, status: u16, body: serde_json::Value) {
-        self.next(Act::Reply(status, vec![("content-type", "application/json".into())], body.to_string()));
+        self.next(Act::Reply(status, vec![("content-type", "application/json".into())], body.to_string().into()));
     }
 
     pub fn count(&self) -> usize {
@@ -206,14 +206,15 @@ impl Transport for Provider {
         self.pass_time(&self.reply_time);
         let (status, headers, body) = match act {
             None => {
-                (200, vec![], format!(r#"{{"access_token": "t{number}", "token_type": "Bearer", "expires_in": 3600}}"#))
+                let token = serde_json::json!({"access_token": format!("t{number}"), "token_type": "Bearer", "expires_in": 3600});
+                (200, vec![], token.to_string().into())
             }
             Some(Act::Reply(status, headers, body)) => (status, headers, body),
             Some(Act::Panic) => panic!("the transport broke"),
             Some(Act::Lose) => return Ok(Sent::Lost(broken())),
         };
         let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Ok(Sent::Reply(Reply { status, headers, body: body.into_bytes().into() }))
+        Ok(Sent::Reply(Reply { status, headers, body: body.into() }))
     }
 }
 

@@ -1,0 +1,184 @@
+//! What a reply without a token says: the family, the provider's code and words, how long to wait, what to do.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::words::{is_code, quote, title};
+use super::{Asked, Reply, whole};
+use crate::date;
+use crate::error::{Error, ErrorKind, RetryClass, Step};
+use crate::provider::{Meaning, Pointer, Provider, TimeUnit};
+use crate::secret::Secret;
+
+/// The longest wait that a provider is believed.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+
+/// The provider says no, wait, or that it is broken.
+pub(super) fn refused(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>) -> Error {
+    let rules = &asked.provider.response;
+    let mut secrets = asked.secrets.to_vec();
+    secrets.extend(document.and_then(|document| rules.token.find(document)?.as_str()).map(Secret::from));
+    let code = document.and_then(|document| first(&rules.error_code, document));
+    let code = code.filter(|code| is_code(code) && quote(code, &secrets).is_some());
+    let meaning = rules.errors.iter().find(|meaning| fits(meaning, reply.status, code.as_deref()));
+    let retry_after = wait(asked, reply, document);
+    let kind = match (meaning.and_then(|meaning| meaning.kind), reply.status) {
+        (Some(kind), _) => kind.into(),
+        (None, 429) => ErrorKind::RateLimited,
+        (None, 503) if retry_after.is_some() => ErrorKind::RateLimited,
+        // Request Timeout and Too Early say "again", not "no" (RFC 9110 section 15.5.9, RFC 8470 section 5.2).
+        (None, 408 | 425 | 500..) => ErrorKind::Server,
+        (None, _) => ErrorKind::Denied,
+    };
+    let mut message = format!("{} ", asked.provider.name);
+    message += match kind {
+        ErrorKind::Denied => "refused the request",
+        ErrorKind::RateLimited => "asks to wait",
+        _ => "failed",
+    };
+    message += &format!(" (HTTP {}", reply.status);
+    if let Some(code) = &code {
+        message += &format!(", code {code}");
+    }
+    message += ")";
+    let said = document.and_then(|document| first(&rules.error_message, document));
+    let said = said.or_else(|| title(&reply.body).map(str::to_owned));
+    if let Some(words) = said.and_then(|words| quote(&words, &secrets)) {
+        message += &format!(", saying \"{words}\"");
+    }
+    message += "; ";
+    message += &match meaning {
+        Some(meaning) => meaning.hint.clone(),
+        None => advice(asked, kind, reply.status, code.as_deref(), retry_after),
+    };
+    if kind == ErrorKind::Denied {
+        message += &clock_off(asked, reply).unwrap_or_default();
+    }
+    let class = match (kind, reply.status) {
+        (ErrorKind::Server, 408 | 425) => RetryClass::NotSent,
+        // A gateway may fail after the server behind it has issued a token.
+        (ErrorKind::Server, _) => RetryClass::Ambiguous,
+        _ => RetryClass::Refused,
+    };
+    let step = if kind == ErrorKind::Denied { Step::Token } else { Step::Reply };
+    Error::new(kind, step, message).with_reply(reply.status, code).with_class(class).with_retry_after(retry_after)
+}
+
+/// Whether a reply with a status of success is none: GitHub, WeChat and others. A number may be the code of a success,
+/// unless its name says otherwise.
+pub(super) fn tells_error(provider: &Provider, document: &Value) -> bool {
+    let rules = &provider.response;
+    let known = |code: &str| rules.errors.iter().any(|known| known.code.as_deref() == Some(code));
+    rules.error_code.iter().any(|pointer| match pointer.find(document) {
+        Some(Value::String(code)) => !code.is_empty(),
+        Some(Value::Number(code)) => known(&code.to_string()) || pointer.says_error() && code.as_i64() != Some(0),
+        _ => false,
+    })
+}
+
+/// The same of a reply that holds a token too: only what stands at the first place for a code is believed against it.
+pub(super) fn contradicts(provider: &Provider, document: &Value) -> bool {
+    let first = provider.response.error_code.first().and_then(|pointer| pointer.find(document)?.as_str());
+    first.is_some_and(|code| !code.is_empty())
+}
+
+/// Never followed: the secret would go to whoever the reply names. Only the origin is told; the rest may hold anything.
+pub(super) fn redirected(asked: &Asked<'_>, reply: &Reply, location: &str) -> Error {
+    let target = location.parse::<http::Uri>().ok();
+    let origin = match target.as_ref().map(|uri| (uri.scheme_str(), uri.authority())) {
+        Some((Some(scheme), Some(authority))) => {
+            let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+            quote(&format!("{scheme}://{host}"), asked.secrets).map(|origin| format!("to {origin}"))
+        }
+        Some((None, None)) => Some("to another path of the same host".to_owned()),
+        _ => None,
+    };
+    let message = format!(
+        "{} answered HTTP {}, a redirect {}, and a secret is never sent after one; set {} to the final address",
+        asked.provider.name,
+        reply.status,
+        origin.as_deref().unwrap_or("elsewhere"),
+        asked.endpoint
+    );
+    Error::new(ErrorKind::BadResponse, Step::Reply, message)
+        .with_reply(reply.status, None)
+        .with_class(RetryClass::Refused)
+}
+
+/// A number, a text, or a list of one of them.
+fn first(pointers: &[Pointer], document: &Value) -> Option<String> {
+    pointers.iter().find_map(|pointer| match pointer.find(document)? {
+        Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    })
+}
+
+/// What to do about a refusal that the description does not know.
+fn advice(
+    asked: &Asked<'_>,
+    kind: ErrorKind,
+    status: u16,
+    code: Option<&str>,
+    retry_after: Option<Duration>,
+) -> String {
+    match (kind, code, status) {
+        (ErrorKind::RateLimited, ..) if retry_after.is_some() => {
+            format!("ask again in {} s", retry_after.unwrap_or_default().as_secs())
+        }
+        // RFC 6749 section 5.2, RFC 8707 section 2.
+        (ErrorKind::Denied, Some("invalid_client"), _) | (ErrorKind::Denied, None, 401) => {
+            "check client_id, client_secret and auth".to_owned()
+        }
+        (ErrorKind::Denied, Some("invalid_scope"), _) => "check scope".to_owned(),
+        (ErrorKind::Denied, Some("invalid_target"), _) => "check resource and audience".to_owned(),
+        (ErrorKind::Denied, Some("unauthorized_client" | "unsupported_grant_type"), _) => {
+            "this client may not use the client credentials grant; ask the provider to allow it".to_owned()
+        }
+        (ErrorKind::Denied, None, 404 | 405) => format!("is {} the token endpoint?", asked.endpoint),
+        (ErrorKind::Denied, ..) => "check the credentials and the options".to_owned(),
+        _ => "ask again later".to_owned(),
+    }
+}
+
+/// Told to those who sign the time, where it is what the provider may have refused.
+fn clock_off(asked: &Asked<'_>, reply: &Reply) -> Option<String> {
+    let bound = asked.provider.limits.clock_s?;
+    let off = seconds(asked.now).saturating_sub(reply.header("date").and_then(date::http)?);
+    let side = if off > 0 { "ahead of" } else { "behind" };
+    (off.unsigned_abs() > bound).then(|| {
+        format!("; this machine's clock is {} s {side} the server's, which bears {bound} s: set it", off.abs())
+    })
+}
+
+fn seconds(since_epoch: Duration) -> i64 {
+    i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn fits(meaning: &Meaning, status: u16, code: Option<&str>) -> bool {
+    meaning.status.is_none_or(|wanted| wanted == status)
+        && meaning.code.as_deref().is_none_or(|wanted| Some(wanted) == code)
+}
+
+/// The longest wait that the reply asks for: `Retry-After`, whole seconds or not, or an HTTP date (RFC 9110 section
+/// 10.2.3); or what the description points at.
+fn wait(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>) -> Option<Duration> {
+    let header = |value: &str| match serde_json::from_str::<f64>(value.trim()) {
+        Ok(seconds) if seconds >= 0.0 => Some(Duration::try_from_secs_f64(seconds).unwrap_or(RETRY_AFTER_MAX)),
+        Ok(_) => None,
+        Err(_) => {
+            let left = date::http(value)?.saturating_sub(seconds(asked.now));
+            Some(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
+        }
+    };
+    let headers = reply.headers.iter().filter(|(name, _)| name == "retry-after").filter_map(|(_, value)| header(value));
+    let member = asked.provider.response.retry_after.as_ref().zip(document).and_then(|(wait, document)| {
+        let amount = u64::try_from(whole(wait.at.find(document)?)?).ok()?;
+        Some(match wait.unit {
+            TimeUnit::Seconds => Duration::from_secs(amount),
+            TimeUnit::Milliseconds => Duration::from_millis(amount),
+        })
+    });
+    headers.chain(member).max().map(|wait| wait.min(RETRY_AFTER_MAX))
+}
