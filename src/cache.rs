@@ -186,12 +186,14 @@ impl Slot {
         }
     }
 
-    /// Drops the cached token if it is this one.
-    pub(crate) fn reject(&self, token: &Token) {
+    /// Drops the cached token if it is this one, and tells whether it was.
+    pub(crate) fn reject(&self, token: &Token) -> bool {
         let mut state = self.lock();
-        if state.cached.as_ref().is_some_and(|cached| cached.token.is_same(token)) {
+        let is_cached = state.cached.as_ref().is_some_and(|cached| cached.token.is_same(token));
+        if is_cached {
             state.drop_token(&self.published);
         }
+        is_cached
     }
 
     /// Drops the cached token, and for all who come from now on the one under way.

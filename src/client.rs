@@ -210,8 +210,18 @@ impl Client {
     /// # Errors
     /// The store cannot be written.
     pub fn invalidate(&self, rejected: &Token) -> Result<(), Error> {
-        let Inner { seams, membership, .. } = &*self.0;
-        membership.slot.reject(rejected);
+        let Inner { settings, seams, membership, .. } = &*self.0;
+        if membership.slot.reject(rejected) {
+            settings.log.line(LogLevel::Warning, || {
+                let left = rejected.expires_at().saturating_sub(seams.clock.since_epoch().as_secs() as i64);
+                let headers: Vec<&str> = rejected.headers().map(|(name, _)| name).collect();
+                let (name, headers) = (&settings.provider.name, headers.join(" and "));
+                format!(
+                    "{name}: the API rejected a token with {left} s left; if it rejects the next one too, check that it \
+                     is the API that the token is for (scope, audience, resource), and that it gets {headers} unchanged"
+                )
+            });
+        }
         seams.store.forget(&membership.key, Some(rejected))
     }
 

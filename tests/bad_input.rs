@@ -1,6 +1,7 @@
 //! What can go wrong on the way to a token: each its status, its step and its advice, nothing cached, the client usable.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
+mod canary;
 mod hosts;
 mod standin;
 

@@ -1,6 +1,7 @@
 //! Options: what is refused, and in which words.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
+mod canary;
 mod temp;
 mod world;
 

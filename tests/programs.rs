@@ -1,6 +1,7 @@
 //! Real hosts: C compiled by the system's compiler and CPython, against the stand-in.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
+mod canary;
 mod standin;
 
 use std::path::{Path, PathBuf};
@@ -32,8 +33,13 @@ fn command(program: impl AsRef<std::ffi::OsStr>, options: &[(String, String)]) -
     command
 }
 
+/// What came of a program; none prints a secret or a token.
 fn run(mut command: Command, install: &str) -> Output {
-    command.output().unwrap_or_else(|e| panic!("{:?} cannot be run: {e}; install {install}", command.get_program()))
+    let output = command.output();
+    let output = output.unwrap_or_else(|e| panic!("{:?} cannot be run: {e}; install {install}", command.get_program()));
+    canary::search(&String::from_utf8_lossy(&output.stdout));
+    canary::search(&String::from_utf8_lossy(&output.stderr));
+    output
 }
 
 /// What a program printed; it must succeed.

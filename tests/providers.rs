@@ -1,6 +1,7 @@
 //! Every built-in provider against the stand-in, over http and TLS, through Rust and through the C functions.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
+mod canary;
 mod hosts;
 mod standin;
 mod temp;

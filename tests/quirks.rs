@@ -3,6 +3,7 @@
 //! E: the end of a token; T: where the token is; R: how the reply is framed; F: refusals; C: statuses; D: bodies.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
+mod canary;
 mod temp;
 mod world;
 
@@ -110,7 +111,6 @@ fn check(rows: Vec<Row>) {
                 assert_eq!(token.expires_at() - NOW as i64, life, "{what}");
                 assert!(scope.is_none() || token.scope() == scope, "{what}: scope {:?}", token.scope());
                 assert!(token.value().contains("canary-token"), "{what}");
-                assert!(!format!("{token:?}").contains("canary"), "{what}");
             }
             (Err(error), expected) => {
                 let text = error.to_string();
@@ -129,7 +129,6 @@ fn check(rows: Vec<Row>) {
                 }
                 assert_eq!(error.http_status(), Some(status), "{what}");
                 assert_eq!(text.lines().count(), 1, "{what}");
-                assert!(!format!("{error} {error:?}").contains("canary"), "{what}");
                 client.cached().expect_err("nothing is cached");
             }
             (Ok(_), _) => panic!("{what}"),

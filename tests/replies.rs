@@ -1,6 +1,7 @@
 //! What a reply means: token or error, as each provider writes them.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
+mod canary;
 mod temp;
 mod world;
 
@@ -155,6 +156,18 @@ fn type_and_scope_are_what_the_server_said() {
     assert_eq!((said.value(), said.token_type(), said.scope()), ("t", "Application Access Token", Some("a b")));
     let odd = token(json!({"access_token": "t", "token_type": "x\r\ny", "scope": 5}));
     assert_eq!((odd.token_type(), odd.scope()), ("Bearer", None));
+}
+
+#[test]
+fn an_end_that_cannot_be_read_is_told_in_the_log() {
+    for (end, told) in [(json!("soon"), 1), (json!(true), 1), (json!(null), 0), (json!("60"), 0)] {
+        let world = World::new();
+        world.provider.next_json(200, json!({"access_token": "t", "expires_in": end}));
+        world.client(&oauth2()).token().unwrap();
+        let warnings = world.lines.at(tokauth::LogLevel::Warning);
+        assert_eq!(warnings.len(), told, "{end}: {warnings:?}");
+        assert!(warnings.iter().all(|line| line.contains("the end of the token at /expires_in cannot be read")));
+    }
 }
 
 #[test]

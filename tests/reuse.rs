@@ -1,17 +1,19 @@
 //! When a token is asked for, and when not: on virtual time, against a scripted provider.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
+mod canary;
 mod temp;
 mod world;
 
 use std::sync::Arc;
 use std::thread;
 
+use canary::Watched;
 use temp::TempFile;
-use tokauth::{Client, Counter, ErrorKind, LogLevel};
+use tokauth::{Counter, ErrorKind, LogLevel};
 use world::{Act, MapStore, NOW, S, World, broken, oauth2};
 
-fn value(client: &Client) -> String {
+fn value(client: &Watched) -> String {
     client.token().unwrap().value().to_owned()
 }
 
@@ -19,8 +21,8 @@ fn value(client: &Client) -> String {
 fn a_token_is_reused_until_ten_seconds_before_its_end() {
     let world = World::new();
     let client = world.client(&oauth2().refresh_ahead("off"));
-    assert_eq!(value(&client), "t1");
-    for (passed, expected) in [(0, "t1"), (3589, "t1"), (1, "t2")] {
+    assert_eq!(value(&client), "canary-token-1");
+    for (passed, expected) in [(0, "canary-token-1"), (3589, "canary-token-1"), (1, "canary-token-2")] {
         world.clock.advance(S * passed);
         assert_eq!(value(&client), expected, "{passed} s later");
     }
@@ -35,45 +37,37 @@ fn life_counts_from_before_the_request_left() {
     *world.provider.reply_time.lock().unwrap() = S * 5;
     assert_eq!(client.token().unwrap().expires_at(), NOW as i64 + 7 + 3600);
     world.clock.advance(S * 3594);
-    assert_eq!(value(&client), "t1");
+    assert_eq!(value(&client), "canary-token-1");
     world.clock.advance(S);
-    assert_eq!(value(&client), "t2");
+    assert_eq!(value(&client), "canary-token-2");
 }
 
 #[test]
 fn min_valid_s_is_honoured_and_capped_at_half_the_life() {
-    let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let log = lines.clone();
     let world = World::new();
-    let client = world.client(
-        &oauth2()
-            .refresh_ahead("off")
-            .min_valid_s("3000")
-            .log(move |level, line| log.lock().unwrap().push((level, line.to_owned()))),
-    );
-    assert_eq!(value(&client), "t1");
+    let client = world.client(&oauth2().refresh_ahead("off").min_valid_s("3000"));
+    assert_eq!(value(&client), "canary-token-1");
     world.clock.advance(S * 1799);
-    assert_eq!(value(&client), "t1");
+    assert_eq!(value(&client), "canary-token-1");
     world.clock.advance(S);
-    assert_eq!(value(&client), "t2");
-    let lines = lines.lock().unwrap();
-    let warnings: Vec<_> = lines.iter().filter(|(level, _)| *level == LogLevel::Warning).collect();
+    assert_eq!(value(&client), "canary-token-2");
+    let warnings = world.lines.at(LogLevel::Warning);
     assert_eq!(warnings.len(), 1, "told once: {warnings:?}");
-    assert!(warnings[0].1.contains("min_valid_s") && warnings[0].1.contains("1800 s"));
+    assert!(warnings[0].contains("min_valid_s") && warnings[0].contains("1800 s"));
 }
 
 #[test]
 fn a_step_of_the_wall_clock_costs_no_request_and_prolongs_no_token() {
     let world = World::new();
     let client = world.client(&oauth2().refresh_ahead("off"));
-    assert_eq!(value(&client), "t1");
+    assert_eq!(value(&client), "canary-token-1");
     let forty_days = S * 40 * 86_400;
     for wall in [S * NOW as u32 + forty_days, S * NOW as u32 - forty_days, S] {
         world.clock.set_wall(wall);
-        assert_eq!(value(&client), "t1");
+        assert_eq!(value(&client), "canary-token-1");
     }
     world.clock.advance(S * 3600);
-    assert_eq!(value(&client), "t2");
+    assert_eq!(value(&client), "canary-token-2");
 }
 
 #[test]
@@ -86,14 +80,14 @@ fn a_token_without_life_is_handed_out_for_a_second() {
         world.clock.advance(S - S / 1000);
         assert_eq!(value(&client), "short", "no more than one request a second");
         world.clock.advance(S / 1000);
-        assert_eq!(value(&client), "t2");
+        assert_eq!(value(&client), "canary-token-2");
     }
 }
 
 /// Starts `count` callers, and returns their join handles when all of them wait for the one request.
 fn callers(
     world: &World,
-    client: &Client,
+    client: &Watched,
     count: usize,
 ) -> Vec<thread::JoinHandle<Result<tokauth::Token, tokauth::Error>>> {
     world.provider.close();
@@ -117,7 +111,7 @@ fn concurrent_misses_send_one_request() {
     let handles = callers(&world, &client, 32);
     world.provider.open();
     for handle in handles {
-        assert_eq!(handle.join().unwrap().unwrap().value(), "t1");
+        assert_eq!(handle.join().unwrap().unwrap().value(), "canary-token-1");
     }
     assert_eq!(world.provider.count(), 1);
     assert_eq!(client.counter(Counter::Waits), 31);
@@ -135,7 +129,7 @@ fn a_failure_is_shared_by_all_who_waited() {
     }
     assert_eq!(world.provider.count(), 1);
     assert_eq!(client.counter(Counter::Failures), 1);
-    assert_eq!(value(&client), "t2", "nothing is cached, and the client is usable");
+    assert_eq!(value(&client), "canary-token-2", "nothing is cached, and the client is usable");
 }
 
 #[test]
@@ -150,7 +144,7 @@ fn a_panicking_request_releases_the_waiters() {
     for outcome in outcomes.into_iter().flatten() {
         assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Internal);
     }
-    assert_eq!(value(&client), "t2", "the client is usable");
+    assert_eq!(value(&client), "canary-token-2", "the client is usable");
 }
 
 #[test]
@@ -167,7 +161,7 @@ fn a_waiter_leaves_at_its_own_deadline_without_harm_to_the_request() {
     let error = waiter.join().unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     world.provider.open();
-    assert_eq!(patient.join().unwrap().unwrap().value(), "t1");
+    assert_eq!(patient.join().unwrap().unwrap().value(), "canary-token-1");
     assert_eq!(world.provider.count(), 1);
 }
 
@@ -175,18 +169,18 @@ fn a_waiter_leaves_at_its_own_deadline_without_harm_to_the_request() {
 fn one_caller_refreshes_ahead_while_the_others_keep_the_valid_token() {
     let world = World::new();
     let client = world.client(&oauth2());
-    assert_eq!(value(&client), "t1");
+    assert_eq!(value(&client), "canary-token-1");
     world.clock.advance(S * 3289);
-    assert_eq!(value(&client), "t1", "not before the last five minutes");
+    assert_eq!(value(&client), "canary-token-1", "not before the last five minutes");
     world.clock.advance(S * 151); // past any jitter
     let elected = callers(&world, &client, 1).remove(0);
     for _ in 0..10 {
-        assert_eq!(value(&client), "t1");
+        assert_eq!(value(&client), "canary-token-1");
     }
     assert!(world.provider.last_deadline() <= S * 5, "with a valid token at hand nobody waits longer");
     world.provider.open();
-    assert_eq!(elected.join().unwrap().unwrap().value(), "t2");
-    assert_eq!(value(&client), "t2");
+    assert_eq!(elected.join().unwrap().unwrap().value(), "canary-token-2");
+    assert_eq!(value(&client), "canary-token-2");
     assert_eq!(world.provider.count(), 2);
     assert_eq!(client.counter(Counter::RefreshesAhead), 1);
     assert_eq!(client.counter(Counter::Waits), 0);
@@ -196,12 +190,12 @@ fn one_caller_refreshes_ahead_while_the_others_keep_the_valid_token() {
 fn a_failed_refresh_leaves_the_valid_token_in_service_and_pauses() {
     let world = World::new();
     let client = world.client(&oauth2());
-    assert_eq!(value(&client), "t1");
+    assert_eq!(value(&client), "canary-token-1");
     world.clock.advance(S * 3450);
     for (passed, requests) in [(0, 2), (29, 2), (1, 3)] {
         world.clock.advance(S * passed);
         world.provider.next(Act::Lose);
-        assert_eq!(value(&client), "t1");
+        assert_eq!(value(&client), "canary-token-1");
         assert_eq!(world.provider.count(), requests, "{passed} s later");
         if requests == 2 && passed == 29 {
             assert_eq!(client.generation(), 1, "no caller is to renew it now");
@@ -240,9 +234,9 @@ fn a_token_asked_for_before_clear_is_not_cached_after_it() {
     let asked_before = callers(&world, &client, 1).remove(0);
     client.clear().unwrap();
     world.provider.open();
-    assert_eq!(asked_before.join().unwrap().unwrap().value(), "t1");
+    assert_eq!(asked_before.join().unwrap().unwrap().value(), "canary-token-1");
     client.cached().unwrap_err();
-    assert_eq!(value(&client), "t2");
+    assert_eq!(value(&client), "canary-token-2");
 
     let asked_before = callers(&world, &client.with("scope", Some("more")).unwrap(), 1).remove(0);
     let sibling = client.with("scope", Some("more")).unwrap();
@@ -271,7 +265,7 @@ fn a_sibling_needs_no_file_again() {
     let client = world.client(&oauth2().remove("client_secret").client_secret_file(file.path()));
     value(&client);
     file.remove();
-    assert_eq!(value(&client.with("timeout_ms", Some("500")).unwrap()), "t1");
+    assert_eq!(value(&client.with("timeout_ms", Some("500")).unwrap()), "canary-token-1");
 }
 
 #[test]
@@ -279,11 +273,11 @@ fn refresh_ahead_takes_seconds_and_off() {
     for (option, at) in [("off", 3590), ("600", 3290)] {
         let world = World::new();
         let client = world.client(&oauth2().refresh_ahead(option));
-        assert_eq!(value(&client), "t1");
+        assert_eq!(value(&client), "canary-token-1");
         world.clock.advance(S * 2989);
-        assert_eq!(value(&client), "t1");
+        assert_eq!(value(&client), "canary-token-1");
         world.clock.advance(S * (at - 2989));
-        assert_eq!(value(&client), "t2", "{option}");
+        assert_eq!(value(&client), "canary-token-2", "{option}");
     }
 }
 
@@ -292,11 +286,11 @@ fn a_sibling_with_a_larger_min_valid_keeps_the_token_warm() {
     let world = World::new();
     let client = world.client(&oauth2().refresh_ahead("off"));
     let warmer = client.with("min_valid_s", Some("600")).unwrap();
-    assert_eq!(value(&client), "t1");
+    assert_eq!(value(&client), "canary-token-1");
     world.clock.advance(S * 3000);
-    assert_eq!(value(&client), "t1");
-    assert_eq!(value(&warmer), "t2");
-    assert_eq!(value(&client), "t2");
+    assert_eq!(value(&client), "canary-token-1");
+    assert_eq!(value(&warmer), "canary-token-2");
+    assert_eq!(value(&client), "canary-token-2");
     assert_eq!(world.provider.count(), 2);
 }
 
@@ -304,12 +298,12 @@ fn a_sibling_with_a_larger_min_valid_keeps_the_token_warm() {
 fn refresh_asks_for_a_new_token_whatever_is_cached() {
     let world = World::new();
     let client = world.client(&oauth2());
-    assert_eq!(value(&client), "t1");
-    assert_eq!(client.refresh().unwrap().value(), "t2");
-    assert_eq!(value(&client), "t2");
+    assert_eq!(value(&client), "canary-token-1");
+    assert_eq!(client.refresh().unwrap().value(), "canary-token-2");
+    assert_eq!(value(&client), "canary-token-2");
     world.provider.next(Act::Lose);
     client.refresh().unwrap_err();
-    assert_eq!(value(&client), "t2", "a failure leaves the cached token in service");
+    assert_eq!(value(&client), "canary-token-2", "a failure leaves the cached token in service");
 }
 
 #[test]
@@ -327,9 +321,9 @@ fn refresh_joins_only_a_request_begun_after_it() {
         thread::yield_now();
     }
     world.provider.open();
-    assert_eq!(first.join().unwrap().unwrap().value(), "t1");
+    assert_eq!(first.join().unwrap().unwrap().value(), "canary-token-1");
     for button in buttons {
-        assert_eq!(button.join().unwrap().unwrap().value(), "t2");
+        assert_eq!(button.join().unwrap().unwrap().value(), "canary-token-2");
     }
     assert_eq!(world.provider.count(), 2);
 }
@@ -340,10 +334,10 @@ fn invalidate_drops_the_token_only_if_it_is_still_the_cached_one() {
     let client = world.client(&oauth2());
     let first = client.token().unwrap();
     client.invalidate(&first).unwrap();
-    assert_eq!(value(&client), "t2");
+    assert_eq!(value(&client), "canary-token-2");
     client.invalidate(&first).unwrap();
-    assert_eq!(value(&client), "t2", "a late 401 for an old token");
-    world.provider.next_json(200, serde_json::json!({"access_token": "t2", "expires_in": 3600}));
+    assert_eq!(value(&client), "canary-token-2", "a late 401 for an old token");
+    world.provider.next_json(200, serde_json::json!({"access_token": "canary-token-2", "expires_in": 3600}));
     let cached = client.token().unwrap();
     client.refresh().unwrap(); // brings the same token again, as some providers do
     client.invalidate(&cached).unwrap();
@@ -352,13 +346,30 @@ fn invalidate_drops_the_token_only_if_it_is_still_the_cached_one() {
 }
 
 #[test]
+fn a_rejected_token_is_told_with_what_to_look_at() {
+    let world = World::new();
+    let client = world.client(&oauth2());
+    let first = client.token().unwrap();
+    world.clock.advance(S * 10);
+    client.invalidate(&first).unwrap();
+    client.invalidate(&first).unwrap();
+    assert_eq!(
+        world.lines.at(LogLevel::Warning),
+        [
+            "oauth2: the API rejected a token with 3590 s left; if it rejects the next one too, check that it is the API \
+          that the token is for (scope, audience, resource), and that it gets Authorization unchanged"
+        ]
+    );
+}
+
+#[test]
 fn clear_forgets_the_token() {
     let world = World::new();
     let client = world.client(&oauth2());
-    assert_eq!(value(&client), "t1");
+    assert_eq!(value(&client), "canary-token-1");
     client.clear().unwrap();
     assert_eq!(client.cached().unwrap_err().kind(), ErrorKind::NotCached);
-    assert_eq!(value(&client), "t2");
+    assert_eq!(value(&client), "canary-token-2");
 }
 
 #[test]
@@ -368,8 +379,8 @@ fn cached_never_sends() {
     let error = client.cached().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotCached);
     assert_eq!(world.provider.count(), 0);
-    assert_eq!(value(&client), "t1");
-    assert_eq!(client.cached().unwrap().value(), "t1");
+    assert_eq!(value(&client), "canary-token-1");
+    assert_eq!(client.cached().unwrap().value(), "canary-token-1");
     world.clock.advance(S * 3590);
     client.cached().unwrap_err();
     assert_eq!(world.provider.count(), 1);
@@ -427,11 +438,11 @@ fn clients_with_equal_options_share_one_token() {
 fn a_client_made_per_call_still_sends_one_request() {
     let world = World::new();
     for _ in 0..20 {
-        assert_eq!(value(&world.client(&oauth2())), "t1");
+        assert_eq!(value(&world.client(&oauth2())), "canary-token-1");
     }
     assert_eq!(world.provider.count(), 1);
     world.clock.advance(S * 3600);
-    assert_eq!(value(&world.client(&oauth2())), "t2");
+    assert_eq!(value(&world.client(&oauth2())), "canary-token-2");
 }
 
 #[test]
@@ -459,8 +470,8 @@ fn a_sibling_has_its_own_token_for_another_scope_and_cannot_change_who_it_is() {
     let world = World::new();
     let client = world.client(&oauth2());
     let sibling = client.with("scope", Some("more")).unwrap();
-    assert_eq!((value(&client), value(&sibling)), ("t1".into(), "t2".into()));
-    assert_eq!(value(&sibling.with("scope", None).unwrap()), "t1");
+    assert_eq!((value(&client), value(&sibling)), ("canary-token-1".into(), "canary-token-2".into()));
+    assert_eq!(value(&sibling.with("scope", None).unwrap()), "canary-token-1");
     for name in ["provider", "provider_file", "client_id", "client_secret", "client_secret_file"] {
         let error = client.with(name, Some("x")).unwrap_err();
         assert!(error.kind() == ErrorKind::Config && error.to_string().contains(name), "{error}");
@@ -473,11 +484,11 @@ fn the_store_is_told_of_every_token_and_of_every_end() {
     let client = World::with_store(store.clone()).client(&oauth2());
     let kept = || store.records.lock().unwrap().first().map(|(_, record)| record.token.value().to_owned());
     value(&client);
-    assert_eq!(kept().as_deref(), Some("t1"));
+    assert_eq!(kept().as_deref(), Some("canary-token-1"));
     client.clear().unwrap();
     assert_eq!(kept(), None);
     let token = client.token().unwrap();
-    assert_eq!(kept().as_deref(), Some("t2"));
+    assert_eq!(kept().as_deref(), Some("canary-token-2"));
     client.invalidate(&token).unwrap();
     assert_eq!(kept(), None);
 }
@@ -490,10 +501,10 @@ fn a_token_in_the_store_is_served_without_a_request() {
         let process = World::with_store(store.clone()); // another registry: as another process
         let client = process.client(&oauth2().refresh_ahead("off"));
         let token = if cached_only { client.cached() } else { client.token() };
-        assert_eq!(token.unwrap().value(), "t1");
+        assert_eq!(token.unwrap().value(), "canary-token-1");
         assert_eq!(client.counter(Counter::StoreHits), 1);
         process.clock.advance(S * 3589);
-        assert_eq!(value(&client), "t1");
+        assert_eq!(value(&client), "canary-token-1");
         assert_eq!(process.provider.count(), 0);
         process.clock.advance(S);
         client.cached().unwrap_err();
@@ -507,7 +518,7 @@ fn a_refresh_ahead_is_not_answered_by_the_store_with_the_same_token() {
     let client = world.client(&oauth2());
     value(&client);
     world.clock.advance(S * 3450);
-    assert_eq!(value(&client), "t2");
+    assert_eq!(value(&client), "canary-token-2");
     assert_eq!(client.counter(Counter::StoreHits), 0);
 }
 
@@ -539,10 +550,10 @@ fn a_broken_store_costs_requests_not_tokens() {
     store.broken.store(true, std::sync::atomic::Ordering::SeqCst);
     let world = World::with_store(store.clone());
     let client = world.client(&oauth2());
-    assert_eq!(value(&client), "t1");
-    assert_eq!(value(&client), "t1");
+    assert_eq!(value(&client), "canary-token-1");
+    assert_eq!(value(&client), "canary-token-1");
     client.clear().unwrap_err();
-    assert_eq!(value(&client), "t2", "it was dropped here all the same");
+    assert_eq!(value(&client), "canary-token-2", "it was dropped here all the same");
 }
 
 #[test]
@@ -559,14 +570,17 @@ fn a_secret_file_is_read_again_before_each_request() {
     file.remove();
     let error = client.refresh().unwrap_err();
     assert!(error.kind() == ErrorKind::Config && error.to_string().contains("client_secret_file"), "{error}");
-    assert_eq!(value(&client), "t2", "the cached token stays in service");
+    assert_eq!(value(&client), "canary-token-2", "the cached token stays in service");
 }
 
 #[test]
 fn a_signed_request_is_signed_when_the_connection_stands() {
     let world = World::new();
     let client = world.client(
-        &Client::builder().provider("authvia").client_id("client-id-123").client_secret("canary-secret-authvia"),
+        &tokauth::Client::builder()
+            .provider("authvia")
+            .client_id("client-id-123")
+            .client_secret("canary-secret-authvia"),
     );
     *world.provider.connect_time.lock().unwrap() = S * 7;
     world.provider.next_json(201, serde_json::json!({"type": "Bearer", "token": "t"}));

@@ -2,10 +2,11 @@
 #![allow(dead_code, unreachable_pub)] // each test file uses a part
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, clippy::multiple_unsafe_ops_per_block)] // this plays a C host
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::canary::{self, Lines};
 use tokauth::ffi::*;
 use tokauth::{Client, Error, ErrorKind, Token};
 
@@ -69,15 +70,15 @@ pub struct InRust(Client);
 impl Host for InRust {
     fn client(options: &[(String, String)]) -> Result<InRust, Failure> {
         let builder = options.iter().fold(Client::builder(), |builder, (name, value)| builder.set(name, value));
-        builder.build().map(InRust).map_err(told)
+        canary::outcome(Lines::default().of(&builder).build()).map(InRust).map_err(told)
     }
 
     fn token(&self) -> Result<Seen, Failure> {
-        self.0.token().map(seen).map_err(told)
+        canary::outcome(self.0.token()).map(seen).map_err(told)
     }
 
     fn cached(&self) -> Result<Seen, Failure> {
-        self.0.cached().map(seen).map_err(told)
+        canary::outcome(self.0.cached()).map(seen).map_err(told)
     }
 
     fn clear(&self) {
@@ -137,6 +138,8 @@ impl Host for InC {
             let status = unsafe { tokauth_config_set(config, name.as_ptr(), value.as_ptr(), ptr::null_mut()) };
             assert_eq!(status, TOKAUTH_OK);
         }
+        let status = unsafe { tokauth_config_set_log(config, Some(search_line), ptr::null_mut(), None) };
+        assert_eq!(status, TOKAUTH_OK);
         let status = unsafe { tokauth_client_new(config, &raw mut client, &raw mut error) };
         unsafe { tokauth_config_free(config) };
         check(status, error).map(|()| InC(client))
@@ -192,6 +195,11 @@ impl InC {
     }
 }
 
+/// A panic here ends the test program, since it must not cross into the library.
+extern "C" fn search_line(_: *mut c_void, _: i32, line: *const c_char) {
+    canary::search(&text(line).unwrap());
+}
+
 fn check(status: i32, error: *mut tokauth_error) -> Result<(), Failure> {
     if status == TOKAUTH_OK {
         assert!(error.is_null());
@@ -208,6 +216,7 @@ fn check(status: i32, error: *mut tokauth_error) -> Result<(), Failure> {
         }
     };
     unsafe { tokauth_error_free(error) };
+    canary::search(&format!("{failure:?}"));
     Err(failure)
 }
 

@@ -11,6 +11,8 @@ use tokauth::seams::{
 };
 use tokauth::{Builder, Client, Error, Token};
 
+use crate::canary::{self, Lines, Watched};
+
 pub const S: Duration = Duration::from_secs(1);
 /// 2026-11-21 00:00:00 UTC.
 pub const NOW: u64 = 1_795_219_200;
@@ -100,7 +102,7 @@ impl Request {
     }
 }
 
-/// A provider behind the transport's seam: answers what is queued, else a token `tN` that lives an hour.
+/// A provider behind the transport's seam: answers what is queued, else a token `canary-token-N` that lives an hour.
 #[derive(Default)]
 pub struct Provider {
     acts: Mutex<VecDeque<Act>>,
@@ -206,7 +208,7 @@ impl Transport for Provider {
         self.pass_time(&self.reply_time);
         let (status, headers, body) = match act {
             None => {
-                let token = serde_json::json!({"access_token": format!("t{number}"), "token_type": "Bearer", "expires_in": 3600});
+                let token = serde_json::json!({"access_token": format!("canary-token-{number}"), "token_type": "Bearer", "expires_in": 3600});
                 (200, vec![], token.to_string().into())
             }
             Some(Act::Reply(status, headers, body)) => (status, headers, body),
@@ -264,6 +266,8 @@ pub struct World {
     pub clock: Arc<VirtualClock>,
     pub provider: Arc<Provider>,
     pub seams: Seams,
+    /// What its clients logged.
+    pub lines: Lines,
 }
 
 impl World {
@@ -279,7 +283,7 @@ impl World {
         seams.clock = clock.clone();
         seams.transport = Some(provider.clone());
         seams.registry = Registry::new([7; 32]);
-        World { clock, provider, seams }
+        World { clock, provider, seams, lines: Lines::default() }
     }
 
     pub fn with_store(store: Arc<dyn Store>) -> World {
@@ -288,8 +292,12 @@ impl World {
         world
     }
 
-    pub fn client(&self, builder: &Builder) -> Client {
-        builder.build_over(self.seams.clone()).unwrap()
+    pub fn client(&self, builder: &Builder) -> Watched {
+        self.build(builder).unwrap()
+    }
+
+    pub fn build(&self, builder: &Builder) -> Result<Watched, Error> {
+        canary::outcome(self.lines.of(builder).build_over(self.seams.clone())).map(Watched)
     }
 }
 
