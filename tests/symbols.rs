@@ -37,18 +37,29 @@ fn the_library_exports_what_the_ledger_promises_and_nothing_else() {
     assert_eq!(exported, promised());
 }
 
+/// The words of a header's code that begin like ours, each with the character behind it.
+fn words(header: &str) -> BTreeSet<(String, char)> {
+    let code = read(header);
+    let code: String = code.lines().filter(|line| !line.trim_start().starts_with(['*', '/', '#'])).collect();
+    let word = |at: usize| code[at..].split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap().to_owned();
+    let behind = |end: usize| code[end..].chars().next().unwrap();
+    let words = code.match_indices("tokauth_").map(|(at, _)| (word(at), behind(at + word(at).len())));
+    words.collect()
+}
+
 #[test]
 fn the_header_declares_what_the_ledger_promises() {
-    let header = read("include/tokauth.h");
-    let code: String = header.lines().filter(|line| !line.trim_start().starts_with(['*', '/'])).collect();
-    let declared: BTreeSet<String> = code
-        .match_indices("tokauth_")
-        .filter_map(|(at, _)| {
-            let name: String = code[at..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            code[at + name.len()..].starts_with('(').then_some(name)
-        })
-        .collect();
-    assert_eq!(declared, promised());
+    let declared = words("include/tokauth.h").into_iter().filter(|(_, behind)| *behind == '(');
+    assert_eq!(declared.map(|(name, _)| name).collect::<BTreeSet<_>>(), promised());
+}
+
+#[test]
+fn the_cpp_header_uses_every_function() {
+    let called_or_given = |(_, behind): &(String, char)| ['(', '>'].contains(behind);
+    let used: BTreeSet<String> =
+        words("include/tokauth.hpp").into_iter().filter(called_or_given).map(|(name, _)| name).collect();
+    let unused: Vec<String> = promised().difference(&used).cloned().collect();
+    assert!(unused.is_empty(), "include/tokauth.hpp offers no {unused:?}");
 }
 
 #[test]
