@@ -1,14 +1,16 @@
 /*
  * libtokauth for C++: owners, exceptions and std::string over tokauth.h, which tells what each call does.
  *
- *     tokauth::Client client(tokauth::Config().set("provider", "calven").set("client_id", id).set("client_secret", key));
+ *     tokauth::Config config;
+ *     config.set("provider", "calven").set("client_id", id).set("client_secret", secret);
+ *     tokauth::Client client(config);
  *     request.header("Authorization", client.token().authorization());
  *
  * Errors    A call that fails throws tokauth::Error; if memory runs out in this header, std::bad_alloc.
  * Owners    Config, Client and Token own one C handle each and are moved, not copied; clone() makes a second owner. One
  *           that was moved from may be assigned to and destroyed; its get() is NULL, and any other call with it throws
  *           TOKAUTH_ERR_INVALID_ARGUMENT.
- * Text      in is const char * (NULL where tokauth.h allows it) or std::string, in UTF-8; text out is a copy.
+ * Text      in is const char * (nullptr where tokauth.h allows NULL) or std::string, in UTF-8; text out is a copy.
  * Threads   A Config is for one thread at a time. Any number of threads may call one Client or Token, not while another
  *           thread moves, assigns or destroys it: share by reference, by clone(), or in a std::shared_ptr.
  *
@@ -39,14 +41,13 @@ namespace tokauth {
 class Error : public std::runtime_error {
 public:
     /** One that the library did not make. */
-    Error(tokauth_status status, const std::string &message) : std::runtime_error(message), status_(status) {}
-
-    /** What a C function gave as out_error; not NULL. */
-    explicit Error(std::shared_ptr<const tokauth_error> details)
-        : std::runtime_error(tokauth_error_message(details.get())), status_(tokauth_error_status(details.get())),
-          details_(std::move(details))
+    Error(tokauth_status status, const std::string &message)
+        : std::runtime_error(message), status_(status), details_()
     {
     }
+
+    /** Takes over what a C function gave as out_error. */
+    explicit Error(tokauth_error *owned) : Error(std::shared_ptr<const tokauth_error>(owned, tokauth_error_free)) {}
 
     /** TOKAUTH_ERR_DENIED and the like. */
     tokauth_status status() const noexcept { return status_; }
@@ -68,6 +69,12 @@ public:
     std::int64_t retry_after_ms() const noexcept { return tokauth_error_retry_after_ms(details_.get()); }
 
 private:
+    explicit Error(std::shared_ptr<const tokauth_error> details)
+        : std::runtime_error(tokauth_error_message(details.get())), status_(tokauth_error_status(details.get())),
+          details_(std::move(details))
+    {
+    }
+
     tokauth_status status_;
     std::shared_ptr<const tokauth_error> details_;
 };
@@ -90,9 +97,9 @@ public:
         if (text.find('\0') != std::string::npos)
             throw Error(TOKAUTH_ERR_INVALID_ARGUMENT, "a text holds a NUL character");
     }
-    Text(int) = delete; /**< numbers are texts too, and a plain 0 would be NULL */
+    Text(int) = delete; /**< numbers are texts too, and a plain 0 would be nullptr */
 
-    /** NULL if it was made of that. */
+    /** nullptr if it was made of that. */
     const char *c_str() const noexcept { return text_; }
 
 private:
@@ -106,9 +113,7 @@ namespace detail {
 inline void check(tokauth_status status, tokauth_error *const *error)
 {
     if (status != TOKAUTH_OK)
-        throw Error(std::shared_ptr<const tokauth_error>(*error, [](const tokauth_error *owned) {
-            tokauth_error_free(const_cast<tokauth_error *>(owned));
-        }));
+        throw Error(*error);
 }
 
 /** The one owner of a C object. */
@@ -156,12 +161,12 @@ inline void tokauth_detail_destroy_log(void *log) noexcept
 
 } // namespace detail
 
-/** Options: texts under names, in any order; a later one replaces, NULL removes. Client judges them together. */
+/** Options: texts under names, in any order; a later one replaces, nullptr removes. Client judges them together. */
 class Config {
 public:
     Config() : handle_(tokauth_config_new()) {}
 
-    /** Sets an option; NULL as value removes it. */
+    /** Sets an option; nullptr as value removes it. */
     Config &set(Text name, Text value)
     {
         tokauth_error *error = nullptr;
@@ -277,7 +282,7 @@ public:
     /** Takes over what a C function gave. */
     explicit Client(tokauth_client *owned) noexcept : handle_(owned) {}
 
-    /** A sibling with one option changed, or removed by NULL; it shares credential, log, connections and store. */
+    /** A sibling with one option changed, or removed by nullptr; it shares credential, log, connections and store. */
     Client with(Text name, Text value) const
     {
         tokauth_client *sibling = nullptr;

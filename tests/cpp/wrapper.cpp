@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -92,7 +91,8 @@ private:
 };
 
 /* What a call throws; with TOKAUTH_OK if it throws nothing. */
-static Error caught(const std::function<void()> &call)
+template <typename Call>
+static Error caught(const Call &call)
 {
     try {
         call();
@@ -103,7 +103,8 @@ static Error caught(const std::function<void()> &call)
 }
 
 /* Whether a call fails with this status and these words. */
-static bool fails(const std::function<void()> &call, tokauth_status status, const char *words = "")
+template <typename Call>
+static bool fails(const Call &call, tokauth_status status, const char *words = "")
 {
     const Error error = caught(call);
     const bool as_expected = error.status() == status && std::strstr(error.what(), words) != nullptr;
@@ -155,6 +156,14 @@ static void error_without_details_has_none()
     CHECK(error.provider_code().empty() && error.http_status() == 0 && error.retry_after_ms() == -1);
 }
 
+static void error_of_a_c_function_is_taken_over()
+{
+    tokauth_error *given = nullptr;
+
+    CHECK(tokauth_config_set(nullptr, "scope", "x", &given) == TOKAUTH_ERR_INVALID_ARGUMENT);
+    CHECK(Error(given).what() == std::string("config is NULL"));
+}
+
 /* ---- config ---- */
 
 static void options_are_set_replaced_and_removed()
@@ -195,7 +204,7 @@ static void text_that_c_cannot_take_is_refused()
     CHECK(fails([&] { config.set(none, "x"); }, TOKAUTH_ERR_INVALID_ARGUMENT, "name"));
     CHECK(fails([&] { config.load_json(none); }, TOKAUTH_ERR_INVALID_ARGUMENT, "json"));
     CHECK(fails([&] { config.set("scope", none); }, TOKAUTH_OK));
-    static_assert(!std::is_convertible<int, tokauth::Text>::value, "a plain 0 would be NULL");
+    static_assert(!std::is_convertible<int, tokauth::Text>::value, "a plain 0 would be nullptr");
 }
 
 /* ---- owners ---- */
@@ -221,32 +230,30 @@ static void moved_from_is_empty_and_harmless()
     Token new_token = std::move(token);
 
     CHECK(config.get() == nullptr && client.get() == nullptr && token.get() == nullptr);
-    const std::vector<std::function<void()>> calls = {
-        [&] { config.set("scope", "x"); },
-        [&] { config.load_env(); },
-        [&] { config.load_json("{}"); },
-        [&] { config.set_log(nullptr); },
-        [&] { Client made(config); },
-        [&] { client.with("scope", "x"); },
-        [&] { client.clone(); },
-        [&] { client.token(); },
-        [&] { client.copy_authorization(); },
-        [&] { client.invalidate(new_token); },
-        [&] { new_client.invalidate(token); },
-        [&] { client.clear(); },
-        [&] { client.counter(TOKAUTH_COUNT_REQUESTS); },
-        [&] { client.generation(); },
-        [&] { client.budget(); },
-        [&] { token.clone(); },
-        [&] { token.value(); },
-        [&] { token.authorization(); },
-        [&] { token.headers(); },
-        [&] { token.type(); },
-        [&] { token.scope(); },
-        [&] { token.expires_at(); },
-    };
-    for (const std::function<void()> &call : calls)
-        CHECK(fails(call, TOKAUTH_ERR_INVALID_ARGUMENT));
+#define REFUSED(call) CHECK(fails([&] { call; }, TOKAUTH_ERR_INVALID_ARGUMENT))
+    REFUSED(config.set("scope", "x"));
+    REFUSED(config.load_env());
+    REFUSED(config.load_json("{}"));
+    REFUSED(config.set_log(nullptr));
+    REFUSED(Client made(config));
+    REFUSED(client.with("scope", "x"));
+    REFUSED(client.clone());
+    REFUSED(client.token());
+    REFUSED(client.copy_authorization());
+    REFUSED(client.invalidate(new_token));
+    REFUSED(new_client.invalidate(token));
+    REFUSED(client.clear());
+    REFUSED(client.counter(TOKAUTH_COUNT_REQUESTS));
+    REFUSED(client.generation());
+    REFUSED(client.budget());
+    REFUSED(token.clone());
+    REFUSED(token.value());
+    REFUSED(token.authorization());
+    REFUSED(token.headers());
+    REFUSED(token.type());
+    REFUSED(token.scope());
+    REFUSED(token.expires_at());
+#undef REFUSED
 
     client = std::move(new_client); /* serves again */
     CHECK(client.token().value() == value && new_token.value() == value);
@@ -515,6 +522,8 @@ static void throwing_log_harms_no_call(const char *test, Exception exception)
 
 static void what_a_log_throws_is_dropped()
 {
+    static_assert(noexcept(tokauth::detail::tokauth_detail_log(nullptr, 1, "")), "Rust is above");
+    static_assert(noexcept(tokauth::detail::tokauth_detail_destroy_log(nullptr)), "Rust is above");
     throwing_log_harms_no_call("a std::exception", std::runtime_error("from the log"));
     throwing_log_harms_no_call("an int", 17);
     throwing_log_harms_no_call("an Error", Error(TOKAUTH_ERR_INTERNAL, "from the log"));
@@ -546,6 +555,7 @@ static const struct {
     TEST(waiting_time_is_told),
     TEST(error_tells_all_but_the_secret),
     TEST(error_without_details_has_none),
+    TEST(error_of_a_c_function_is_taken_over),
     TEST(options_are_set_replaced_and_removed),
     TEST(environment_is_read_under_a_prefix),
     TEST(text_that_c_cannot_take_is_refused),
