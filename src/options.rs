@@ -26,7 +26,7 @@ macro_rules! with_options {
             auth, "the provider's", "how id and secret are shown: post, basic (percent-encoded) or basic_raw";
             scope, "the provider's", "what to ask for, separated by blanks";
             audience, "the provider's", "the API the token is for";
-            resource, "the provider's", "the resource the token is for (RFC 8707)";
+            resource, "the provider's", "the resources the token is for (RFC 8707), separated by blanks";
             store, "memory", "where tokens are kept: memory";
             store_key_file, "none", "the key that seals a shared store; not offered yet";
             quota, "none", "the token budget: none";

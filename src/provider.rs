@@ -228,8 +228,8 @@ pub(crate) struct Response {
     pub(crate) expiry: Expiry,
     /// Members that must have these values, or the reply is a refusal.
     pub(crate) expect: Ordered<serde_json::Value>,
-    /// Where the provider's own code and words are in a refusal: the first that is there. A text at the first place for
-    /// the code makes a reply a refusal whatever its status.
+    /// Where the provider's own code and words are in a refusal: the first that is there. A code under a name that begins
+    /// with `err`, and one that `errors` knows, make any reply a refusal.
     pub(crate) error_code: Vec<Pointer>,
     pub(crate) error_message: Vec<Pointer>,
     /// Where a refusal says how long to wait, besides `Retry-After`.

@@ -18,7 +18,7 @@ use crate::expiry::Told;
 use crate::provider::{Expiry, ExpiryUnit, Provider, duration_seconds};
 use crate::secret::Secret;
 
-use refusal::{contradicts, redirected, refused, tells_error};
+use refusal::{redirected, refused, tells_error};
 use words::{is_code, quote, title};
 
 /// What came back: a whole reply.
@@ -116,7 +116,7 @@ fn accept(asked: &Asked<'_>, reply: &Reply, document: &Value) -> Result<Grant, E
         None | Some(Value::Null) if tells_error(asked.provider, document) => {
             return Err(refused(asked, reply, Some(document)));
         }
-        None | Some(Value::Null) => return fault(&format!("is missing{}", members(asked, document))),
+        None | Some(Value::Null) => return fault(&format!("is missing{}", members(asked, reply, document))),
         Some(_) => return fault("is not a text"),
     };
     if token.is_empty() || token == "null" {
@@ -128,7 +128,7 @@ fn accept(asked: &Asked<'_>, reply: &Reply, document: &Value) -> Result<Grant, E
     if !token.bytes().all(|b| b.is_ascii_graphic()) {
         return fault("holds something other than visible ASCII");
     }
-    if contradicts(asked.provider, document) {
+    if tells_error(asked.provider, document) {
         return fault("stands beside an error");
     }
     let end = rules.expiry.at.find(document);
@@ -194,8 +194,8 @@ fn jwt_exp(token: &str) -> Option<i64> {
     whole(serde_json::from_slice::<Value>(&claims).ok()?.get("exp")?)
 }
 
-/// Where a reply holds texts, for whoever looks for the token elsewhere.
-fn members(asked: &Asked<'_>, document: &Value) -> String {
+/// Where a reply in JSON holds texts, for whoever looks for the token elsewhere. (A bare token can look like a form.)
+fn members(asked: &Asked<'_>, reply: &Reply, document: &Value) -> String {
     fn texts(value: &Value, path: &str, found: &mut Vec<String>) {
         for (name, member) in value.as_object().into_iter().flatten() {
             let path = format!("{path}/{name}");
@@ -206,7 +206,9 @@ fn members(asked: &Asked<'_>, document: &Value) -> String {
         }
     }
     let mut found = Vec::new();
-    texts(document, "", &mut found);
+    if reply.body.trim_ascii_start().starts_with(b"{") {
+        texts(document, "", &mut found);
+    }
     found.truncate(MEMBERS_MAX);
     quote(&found.join(", "), asked.secrets).map_or_else(String::new, |found| format!(" (there are texts at {found})"))
 }

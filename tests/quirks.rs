@@ -304,6 +304,7 @@ fn the_token_is_found_wherever_the_description_points() {
     rows.extend([
         row("T1, D-20 a wrapper that is not there", built_in("eventhos"), 201, json!({"code": 200_000}).to_string(), odd("the token at /content/jwt_token is missing; is base_url the token endpoint?")),
         row("T2 a description that points elsewhere", wrong, 200, token(json!({"data": {"jwt": "x"}})), odd("the token at /data/token is missing (there are texts at /access_token, /data/jwt, /token_type); is token_url the token endpoint, and the description right?")),
+        row("T2 a bare token", oauth2(), 200, "canarytoken==", odd("the token at /access_token is missing; is token_url")),
         row("T3 in a header, as Keystone's", oauth2(), 201, json!({"token": {"methods": ["password"]}}).to_string(), odd("/access_token is missing")).header("x-subject-token", TOKEN),
         row("T4 both", oauth2(), 200, token(json!({"token": "another"})), lives(300)),
         row("T5, D-08 no type", oauth2(), 200, json!({"access_token": TOKEN}).to_string(), lives(300)),

@@ -109,9 +109,9 @@ impl Pointer {
         text.starts_with('/') && text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']))
     }
 
-    /// Whether the name is one that only errors have: `/error`, `/errcode`.
+    /// Whether it goes by a name that only errors have: `/error`, `/errcode`, `/response/errors/0/code`.
     pub(crate) fn says_error(&self) -> bool {
-        self.0.starts_with("/err")
+        self.0.contains("/err")
     }
 
     pub(crate) fn find<'v>(&self, document: &'v serde_json::Value) -> Option<&'v serde_json::Value> {

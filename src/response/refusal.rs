@@ -65,22 +65,16 @@ pub(super) fn refused(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>
     Error::new(kind, step, message).with_reply(reply.status, code).with_class(class).with_retry_after(retry_after)
 }
 
-/// Whether a reply with a status of success is none: GitHub, WeChat and others. A number may be the code of a success,
-/// unless its name says otherwise.
+/// Whether a reply tells an error whatever its status: GitHub, WeChat and others answer so with 200. Something under a
+/// name such as `code` may be that of a success, unless the description knows it.
 pub(super) fn tells_error(provider: &Provider, document: &Value) -> bool {
     let rules = &provider.response;
     let known = |code: &str| rules.errors.iter().any(|known| known.code.as_deref() == Some(code));
     rules.error_code.iter().any(|pointer| match pointer.find(document) {
-        Some(Value::String(code)) => !code.is_empty(),
+        Some(Value::String(code)) => known(code) || pointer.says_error() && !code.is_empty(),
         Some(Value::Number(code)) => known(&code.to_string()) || pointer.says_error() && code.as_i64() != Some(0),
         _ => false,
     })
-}
-
-/// The same of a reply that holds a token too: only what stands at the first place for a code is believed against it.
-pub(super) fn contradicts(provider: &Provider, document: &Value) -> bool {
-    let first = provider.response.error_code.first().and_then(|pointer| pointer.find(document)?.as_str());
-    first.is_some_and(|code| !code.is_empty())
 }
 
 /// Never followed: the secret would go to whoever the reply names. Only the origin is told; the rest may hold anything.
