@@ -1,0 +1,94 @@
+//! Programs in C, C++ and Python, run against the library of this build.
+#![allow(dead_code, unreachable_pub)] // each test file uses a part
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use crate::canary;
+
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Where cargo put this test, and beside it the shared library of the same build.
+pub fn built() -> PathBuf {
+    std::env::current_exe().unwrap().parent().unwrap().to_owned()
+}
+
+/// A command with the options in its environment and no other variable that looks like one.
+pub fn command(program: impl AsRef<std::ffi::OsStr>, options: &[(String, String)]) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("TOKAUTH_")) {
+            command.env_remove(name);
+        }
+    }
+    command.envs(options.iter().map(|(name, value)| (format!("TOKAUTH_{}", name.to_uppercase()), value)));
+    command.env("LD_LIBRARY_PATH", built()).env("LIBTOKAUTH_PATH", built().join("libtokauth.so"));
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+/// What came of a program; none prints a secret or a token.
+pub fn run(mut command: Command, install: &str) -> Output {
+    let output = command.output();
+    let output = output.unwrap_or_else(|e| panic!("{:?} cannot be run: {e}; install {install}", command.get_program()));
+    canary::search(&String::from_utf8_lossy(&output.stdout));
+    canary::search(&String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// What a program printed; it must succeed.
+pub fn printed(command: Command, install: &str) -> String {
+    let name = format!("{command:?}");
+    let Output { status, stdout, stderr } = run(command, install);
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{name} ended with {status}:\n{stdout}{stderr}");
+    stdout.into_owned() + &stderr
+}
+
+/// Compiles a program of C or C++, in the oldest standard that the headers promise.
+pub fn compile(source: &str) -> PathBuf {
+    match source.ends_with(".cpp") {
+        true => compile_as("g++", "c++11", &[source]),
+        false => compile_as("gcc", "c99", &[source]),
+    }
+}
+
+/// Compiles a program against the committed headers and the library of this build.
+pub fn compile_as(compiler: &str, standard: &str, sources: &[&str]) -> PathBuf {
+    let stem = Path::new(sources[0]).file_stem().unwrap().to_str().unwrap();
+    let program = built().join(format!("{stem}-{compiler}-{standard}"));
+    let mut command = Command::new(compiler);
+    command.arg(format!("-std={standard}")).args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread", "-I"]);
+    command.arg(root().join("include")).args(sources.iter().map(|source| root().join(source)));
+    command.arg("-L").arg(built()).arg("-ltokauth").arg("-o").arg(&program);
+    printed(command, "gcc and g++ (Debian: apt-get install gcc g++ libc6-dev)");
+    program
+}
+
+pub fn python(script: &str, options: &[(String, String)]) -> Command {
+    let mut command = command("python3", options);
+    command.arg(root().join(script));
+    command
+}
+
+pub const PYTHON: &str = "Python 3.8 or newer (Debian: apt-get install python3)";
+
+/// The small program in C.
+pub fn get_token_in_c(options: &[(String, String)]) -> Command {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    command(PROGRAM.get_or_init(|| compile("examples/c/get_token.c")), options)
+}
+
+/// The same in C++.
+pub fn get_token_in_cpp(options: &[(String, String)]) -> Command {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    command(PROGRAM.get_or_init(|| compile("examples/cpp/get_token.cpp")), options)
+}
+
+/// The same in Python.
+pub fn get_token_in_python(options: &[(String, String)]) -> Command {
+    python("examples/python/get_token.py", options)
+}
