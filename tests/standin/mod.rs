@@ -5,6 +5,7 @@
 #![allow(unreachable_pub)] // pub marks what those programs may use
 #![allow(clippy::unwrap_used, clippy::expect_used)] // for the quickstart; tests say so themselves
 
+mod certificates;
 mod checks;
 mod clients;
 mod providers;
@@ -111,13 +112,14 @@ impl Standin {
     pub fn start() -> Standin {
         let state = Mutex::new(State { token_life: 3600, ..State::default() });
         let shared = Arc::new(Shared { state, changed: Condvar::new() });
-        let certificates = tls::make_certificates();
+        let authority = certificates::Authority::new();
+        let tls = tls::config(&authority);
         let dir = private_dir();
         let ca_file = dir.join("ca.pem");
-        std::fs::write(&ca_file, certificates.ca_pem).unwrap();
+        std::fs::write(&ca_file, authority.pem).unwrap();
 
         let http = server::Listener::start(&shared, server::serve_http);
-        let https = server::Listener::start(&shared, move |shared, tcp| tls::serve(shared, tcp, &certificates.config));
+        let https = server::Listener::start(&shared, move |shared, tcp| tls::serve(shared, tcp, &tls));
         let proxy = server::Listener::start(&shared, server::refuse_as_proxy);
         Standin {
             http: format!("http://127.0.0.1:{}", http.port()),
