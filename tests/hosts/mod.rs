@@ -4,11 +4,12 @@
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr;
+use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::canary::{self, Lines};
+use crate::canary;
 use tokauth::ffi::*;
-use tokauth::{Client, Error, ErrorKind, Token};
+use tokauth::{Client, Counter, Error, ErrorKind, Token};
 
 pub const CONFIG: i32 = TOKAUTH_ERR_CONFIG;
 pub const UNSUPPORTED: i32 = TOKAUTH_ERR_UNSUPPORTED;
@@ -21,8 +22,12 @@ pub const RATE_LIMITED: i32 = TOKAUTH_ERR_RATE_LIMITED;
 pub const SERVER: i32 = TOKAUTH_ERR_SERVER;
 pub const BAD_RESPONSE: i32 = TOKAUTH_ERR_BAD_RESPONSE;
 
-/// Runs each behaviour once through each API.
+/// Runs each behaviour once through each API. An attribute in front goes to all tests.
 macro_rules! through_both_apis {
+    (#[$attribute:meta] $($behaviour:ident),* $(,)?) => {
+        mod in_rust { $(#[test] #[$attribute] fn $behaviour() { super::$behaviour::<super::hosts::InRust>(); })* }
+        mod in_c { $(#[test] #[$attribute] fn $behaviour() { super::$behaviour::<super::hosts::InC>(); })* }
+    };
     ($($behaviour:ident),* $(,)?) => {
         mod in_rust { $(#[test] fn $behaviour() { super::$behaviour::<super::hosts::InRust>(); })* }
         mod in_c { $(#[test] fn $behaviour() { super::$behaviour::<super::hosts::InC>(); })* }
@@ -63,6 +68,20 @@ pub trait Host: Sized + Sync {
     fn token(&self) -> Result<Seen, Failure>;
     fn cached(&self) -> Result<Seen, Failure>;
     fn clear(&self);
+    /// The counter of requests.
+    fn requests(&self) -> u64;
+}
+
+static LOG: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn log(line: &str) {
+    canary::search(line);
+    LOG.lock().unwrap().push(line.to_owned());
+}
+
+/// Every log line of every host of this process.
+pub fn logged() -> Vec<String> {
+    LOG.lock().unwrap().clone()
 }
 
 pub struct InRust(Client);
@@ -70,7 +89,7 @@ pub struct InRust(Client);
 impl Host for InRust {
     fn client(options: &[(String, String)]) -> Result<InRust, Failure> {
         let builder = options.iter().fold(Client::builder(), |builder, (name, value)| builder.set(name, value));
-        canary::outcome(Lines::default().of(&builder).build()).map(InRust).map_err(told)
+        canary::outcome(builder.log(|_, line| log(line)).build()).map(InRust).map_err(told)
     }
 
     fn token(&self) -> Result<Seen, Failure> {
@@ -83,6 +102,10 @@ impl Host for InRust {
 
     fn clear(&self) {
         self.0.clear().unwrap();
+    }
+
+    fn requests(&self) -> u64 {
+        self.0.counter(Counter::Requests)
     }
 }
 
@@ -138,7 +161,7 @@ impl Host for InC {
             let status = unsafe { tokauth_config_set(config, name.as_ptr(), value.as_ptr(), ptr::null_mut()) };
             assert_eq!(status, TOKAUTH_OK);
         }
-        let status = unsafe { tokauth_config_set_log(config, Some(search_line), ptr::null_mut(), None) };
+        let status = unsafe { tokauth_config_set_log(config, Some(log_c), ptr::null_mut(), None) };
         assert_eq!(status, TOKAUTH_OK);
         let status = unsafe { tokauth_client_new(config, &raw mut client, &raw mut error) };
         unsafe { tokauth_config_free(config) };
@@ -156,6 +179,15 @@ impl Host for InC {
     fn clear(&self) {
         assert_eq!(unsafe { tokauth_client_clear(self.0, ptr::null_mut()) }, TOKAUTH_OK);
     }
+
+    fn requests(&self) -> u64 {
+        unsafe { tokauth_client_counter(self.0, TOKAUTH_COUNT_REQUESTS) }
+    }
+}
+
+/// A panic here ends the test program, since it must not cross into the library.
+unsafe extern "C" fn log_c(_: *mut c_void, _: i32, line: *const c_char) {
+    log(&text(line).unwrap());
 }
 
 impl InC {
@@ -193,11 +225,6 @@ impl InC {
         check(status, error)?;
         Ok(CStr::from_bytes_until_nul(&buffer).unwrap().to_str().unwrap().to_owned())
     }
-}
-
-/// A panic here ends the test program, since it must not cross into the library.
-extern "C" fn search_line(_: *mut c_void, _: i32, line: *const c_char) {
-    canary::search(&text(line).unwrap());
 }
 
 fn check(status: i32, error: *mut tokauth_error) -> Result<(), Failure> {
