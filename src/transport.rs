@@ -267,11 +267,15 @@ fn lost(error: ureq::Error, timeout: Duration) -> Error {
             Step::Tls,
             format!("the connection was ended: {e}; ask the provider what it wants"),
         ),
-        ureq::Error::Io(e) => Error::new(
-            ErrorKind::Network,
-            Step::Reply,
-            format!("the connection broke before the reply was whole: {e}; ask again"),
-        ),
+        ureq::Error::Io(e) => {
+            // The same server, where its alert is lost because the body was still on its way.
+            let advice = match e.kind() {
+                IoKind::BrokenPipe | IoKind::ConnectionReset => "; if it stays so, does it want a client certificate?",
+                _ => "",
+            };
+            let message = format!("the connection broke before the reply was whole: {e}; ask again{advice}");
+            Error::new(ErrorKind::Network, Step::Reply, message)
+        }
         ureq::Error::LargeResponseHeader(..) => Error::new(
             ErrorKind::BadResponse,
             Step::Reply,
