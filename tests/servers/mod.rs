@@ -68,7 +68,7 @@ pub fn ca_file() -> PathBuf {
     installed().join("certificates/ca.pem")
 }
 
-const INSTALL: &str = "install Node 20 or newer with npm (Debian: apt-get install nodejs npm)";
+const INSTALL: &str = "install Node 20 or newer with npm (nodejs.org; Debian 13: apt-get install nodejs npm)";
 
 /// Where the scripts are, with the packages of the lock file; outside the source tree.
 fn installed() -> &'static Path {
