@@ -36,11 +36,16 @@ pub(crate) const CLIENT_SECRET: &str = "client_secret";
 /// The placeholder that only the headers of API calls may hold.
 pub(crate) const TOKEN: &str = "token";
 
-/// A provider's description.
+/// What a provider wants and how it answers.
 #[derive(Debug, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(title = "A provider for libtokauth"))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Provider {
+    /// Where an editor finds this schema; read by nothing else.
+    #[serde(rename = "$schema", default)]
+    _schema: Option<String>,
     /// Lower-case letters, digits and hyphens.
+    #[cfg_attr(test, schemars(regex(pattern = schema::NAME)))]
     pub(crate) name: String,
     /// One line for people.
     #[serde(rename = "about")]
@@ -56,10 +61,14 @@ pub(crate) struct Provider {
     /// Values made anew for each attempt, in this order.
     #[serde(default)]
     pub(crate) computed: Ordered<Computed>,
+    /// What is sent.
     pub(crate) request: Request,
+    /// What is answered; what is not said is as in RFC 6749.
     #[serde(default)]
     pub(crate) response: Response,
+    /// What calls of the provider's API need.
     pub(crate) api: Api,
+    /// What the provider bounds.
     #[serde(default)]
     pub(crate) limits: Limits,
     /// The text it was read from: two descriptions are the same if their texts are.
@@ -69,23 +78,31 @@ pub(crate) struct Provider {
 
 /// An option of the provider's own, or a standard one that it takes.
 #[derive(Debug, Default, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Input {
+    /// A few words for people.
     #[serde(rename = "about")]
     _about: Option<String>,
+    /// What its text means; plain text unless set.
     #[serde(rename = "type")]
     pub(crate) kind: InputKind,
+    /// Without it there is no client.
     pub(crate) required: bool,
+    /// What it is where the host sets none.
     pub(crate) default: Option<String>,
-    /// Length limits, in characters.
+    /// The shortest, in characters.
     pub(crate) min_length: Option<usize>,
+    /// The longest, in characters.
     pub(crate) max_length: Option<usize>,
 }
 
 /// What the text of an input means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum InputKind {
+    /// Anything.
     #[default]
     Text,
     /// An https URL (http on loopback) without query; slashes at its end are dropped.
@@ -96,6 +113,7 @@ pub(crate) enum InputKind {
 
 /// A value made for one attempt.
 #[derive(Debug, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Computed {
     /// The time of signing since 1970: a number.
@@ -109,6 +127,7 @@ pub(crate) enum Computed {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum TimeUnit {
     Seconds,
@@ -116,14 +135,18 @@ pub(crate) enum TimeUnit {
 }
 
 #[derive(Debug, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Hmac {
+    /// What is signed: of values that are always there.
     pub(crate) message: Template,
+    /// How the signature is written.
     pub(crate) encoding: Encoding,
 }
 
 /// How the bytes of a signature are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Encoding {
     /// Lower-case hexadecimal.
@@ -135,22 +158,26 @@ pub(crate) enum Encoding {
 }
 
 #[derive(Debug, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Request {
     /// The ways to show client id and secret that the option `auth` may name, the default first. None: they are used in
     /// the fields or in a signature.
     #[serde(default)]
     pub(crate) auth: Vec<Auth>,
+    /// How the fields are written.
     pub(crate) body: BodyKind,
+    /// Besides those of every request. May hold `{client_secret}`, for providers that take it there.
     #[serde(default)]
-    /// May hold `{client_secret}`, for providers that take it there.
     pub(crate) headers: Ordered<Template>,
+    /// The body, in this order.
     #[serde(default)]
     pub(crate) fields: Ordered<Field>,
 }
 
 /// RFC 6749 section 2.3.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Auth {
     /// `client_id` and `client_secret` as fields of the body.
@@ -167,9 +194,12 @@ impl Auth {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum BodyKind {
+    /// `application/json`: one object.
     Json,
+    /// `application/x-www-form-urlencoded`.
     Form,
 }
 
@@ -213,24 +243,32 @@ impl<'de> Deserialize<'de> for Field {
 }
 
 #[derive(serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Each {
+    /// The input whose words are sent.
     each_of: String,
 }
 
 /// Where things are in a reply: JSON pointers (RFC 6901). What is not said is as in RFC 6749 sections 5.1 and 5.2.
 #[derive(Debug, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Response {
+    /// The token: `/access_token` unless set.
     pub(crate) token: Pointer,
+    /// Its type: `/token_type` unless set.
     pub(crate) token_type: Pointer,
+    /// What it is good for: `/scope` unless set.
     pub(crate) scope: Pointer,
+    /// Its end: `/expires_in` in seconds unless set. A JWT's own `exp` counts where the reply says nothing.
     pub(crate) expiry: Expiry,
-    /// Members that must have these values, or the reply is a refusal.
+    /// JSON pointers to members that must have these values, or the reply is a refusal.
     pub(crate) expect: Ordered<serde_json::Value>,
-    /// Where the provider's own code and words are in a refusal: the first that is there. A code under a name that begins
-    /// with `err`, and one that `errors` knows, make any reply a refusal.
+    /// Where the provider's own code is in a refusal: the first that is there. A code under a name that begins with `err`,
+    /// and one that `errors` knows, make any reply a refusal.
     pub(crate) error_code: Vec<Pointer>,
+    /// Where its words are: the first that is there.
     pub(crate) error_message: Vec<Pointer>,
     /// Where a refusal says how long to wait, besides `Retry-After`.
     pub(crate) retry_after: Option<Wait>,
@@ -292,9 +330,12 @@ fn pointers(texts: &[&str]) -> Vec<Pointer> {
 }
 
 #[derive(Debug, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Expiry {
+    /// Where it stands.
     pub(crate) at: Pointer,
+    /// What it counts, and from when.
     pub(crate) unit: ExpiryUnit,
     /// Zero says nothing about the end, instead of "now".
     #[serde(default)]
@@ -302,18 +343,22 @@ pub(crate) struct Expiry {
 }
 
 #[derive(Debug, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wait {
+    /// Where it stands.
     pub(crate) at: Pointer,
+    /// What it counts.
     pub(crate) unit: TimeUnit,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ExpiryUnit {
-    /// A duration.
+    /// Seconds from now.
     Seconds,
-    /// A duration.
+    /// Milliseconds from now.
     Milliseconds,
     /// Time since 1970, in seconds or milliseconds, told apart by size; or a date (RFC 3339).
     Epoch,
@@ -321,9 +366,13 @@ pub(crate) enum ExpiryUnit {
 
 /// What a refusal with this HTTP status and this code means.
 #[derive(Debug, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Meaning {
+    /// The HTTP status; any unless set.
     pub(crate) status: Option<u16>,
+    /// The provider's code, a number written as a text; any unless set. A code that stands here makes a reply without a
+    /// token a refusal, whatever its HTTP status.
     pub(crate) code: Option<String>,
     /// In place of the family that the HTTP status suggests.
     pub(crate) kind: Option<RefusalKind>,
@@ -332,10 +381,14 @@ pub(crate) struct Meaning {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RefusalKind {
+    /// Asking again unchanged is pointless.
     Denied,
+    /// Wait first.
     RateLimited,
+    /// The provider is at fault: ask again later.
     Server,
 }
 
@@ -351,13 +404,16 @@ impl From<RefusalKind> for ErrorKind {
 
 /// How a token is shown to the provider's API.
 #[derive(Debug, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Api {
+    /// All headers that an API call needs; one at least holds `{token}`.
     pub(crate) headers: Ordered<Template>,
 }
 
 /// What the provider bounds; told in errors.
 #[derive(Debug, Default, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Limits {
     /// A signature may be this many seconds away from the provider's clock.
@@ -402,3 +458,6 @@ impl Provider {
 fn broken(path: String, reason: &str) -> Error {
     Error::config(format!("the provider description is broken at {path}: {reason}"))
 }
+
+#[cfg(test)]
+mod schema;

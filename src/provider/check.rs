@@ -250,8 +250,10 @@ pub(super) fn place(text: &str, error: &serde_json::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::borrow::Cow;
+
+    use serde_json::{Value, json};
 
     use super::super::BUILT_IN;
     use super::*;
@@ -266,9 +268,9 @@ mod tests {
         assert!(BUILT_IN.is_sorted());
     }
 
-    #[test]
-    fn a_broken_description_is_refused_with_its_place_and_the_reason() {
-        let sound = serde_json::json!({
+    /// A sound description to break.
+    fn sound() -> Value {
+        json!({
             "name": "mine", "about": "A provider.",
             "token_url": "https://auth.example/{tenant}/token",
             "inputs": {"tenant": {"required": true}},
@@ -276,17 +278,19 @@ mod tests {
             "request": {"body": "json", "fields": {"id": "{client_id}", "at": "{now}", "sig": "{sig}"}},
             "response": {"token": "/data/token"},
             "api": {"headers": {"Authorization": "Bearer {token}"}},
-        });
-        Provider::parse(sound.to_string().into()).unwrap();
-        let broken = |pointer: &str, value: serde_json::Value| {
-            let mut text = sound.clone();
+        })
+    }
+
+    /// Every way to break it, one member each: where it is broken then, and the words that say how.
+    pub(in crate::provider) fn broken() -> Vec<(Value, &'static str, &'static str)> {
+        let with = |pointer: &str, value: Value| {
+            let mut description = sound();
             let (parent, name) = pointer.rsplit_once('/').unwrap();
-            let parent = if parent.is_empty() { &mut text } else { text.pointer_mut(parent).unwrap() };
+            let parent = if parent.is_empty() { &mut description } else { description.pointer_mut(parent).unwrap() };
             parent[name] = value;
-            Provider::parse(text.to_string().into()).unwrap_err().to_string()
+            description
         };
-        use serde_json::json;
-        for (pointer, value, place, reason) in [
+        let table = [
             ("/name", json!("My Provider"), "name", "a-z, 0-9 and -"),
             ("/nmae", json!("x"), "nmae", "unknown field"),
             ("/request/body", json!("xml"), "request.body", "unknown variant"),
@@ -396,10 +400,17 @@ mod tests {
                 "api.headers.Authorization",
                 "known are tenant, client_id, token",
             ),
-        ] {
-            let message = broken(pointer, value);
-            assert!(message.contains(&format!("broken at {place}: ")), "{pointer}: {message}");
-            assert!(message.contains(reason), "{pointer}: {message}");
+        ];
+        table.into_iter().map(|(pointer, value, place, reason)| (with(pointer, value), place, reason)).collect()
+    }
+
+    #[test]
+    fn a_broken_description_is_refused_with_its_place_and_the_reason() {
+        Provider::parse(sound().to_string().into()).unwrap();
+        for (description, place, reason) in broken() {
+            let message = Provider::parse(description.to_string().into()).unwrap_err().to_string();
+            assert!(message.contains(&format!("broken at {place}: ")), "{place}: {message}");
+            assert!(message.contains(reason), "{place}: {message}");
         }
         for (text, place, reason) in [
             ("", "the top", "EOF"),
@@ -418,7 +429,7 @@ mod tests {
             assert!(message.contains(&format!("broken at {place}")) && message.contains(reason), "{text}: {message}");
             assert!(!message.contains("canary"), "{message}");
         }
-        let trailing = format!("{sound} {{}}");
+        let trailing = format!("{} {{}}", sound());
         assert!(Provider::parse(trailing.into()).unwrap_err().to_string().contains("trailing characters"));
     }
 }
