@@ -73,11 +73,15 @@ fn every_provider_works_from_every_language_over_tls() {
     assert_eq!(standin.violations(), [""; 0]);
 }
 
-/// The first block of that language in the README.
-fn readme(language: &str) -> String {
-    let text = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let (_, block) = text.split_once(&format!("\n```{language}\n")).unwrap();
+/// The first block of that page that begins so.
+fn block(page: &str, begin: &str) -> String {
+    let text = std::fs::read_to_string(root().join(page)).unwrap();
+    let (_, block) = text.split_once(&format!("\n```{begin}")).unwrap();
     block.split_once("\n```").unwrap().0.to_owned() + "\n"
+}
+
+fn readme(language: &str) -> String {
+    block("README.md", &format!("{language}\n"))
 }
 
 #[test]
@@ -116,6 +120,30 @@ fn the_quickstart_shows_every_provider_without_a_secret_and_without_colour_in_a_
     section(&whole);
     assert!(PROVIDERS.iter().all(|provider| whole.contains(&format!("\n{provider}\n"))), "{whole}");
     assert_eq!(whole.matches("requests  1\n").count(), PROVIDERS.len(), "{whole}");
+}
+
+#[test]
+fn a_newcomer_s_own_provider_works_in_every_program() {
+    let standin = Standin::start();
+    let file = TempFile::new("{\n".to_owned() + &block("CONTRIBUTING.md", "json\n{\n"));
+    let mut options = standin.options("oauth2");
+    options.retain(|(name, _)| !["provider", "auth"].contains(&name.as_str()));
+    options.push(("provider_file".into(), file.path().into()));
+    let answers = || {
+        let body = block("CONTRIBUTING.md", "json\n").into_bytes();
+        standin.next("oauth2", Fault::Reply { status: 200, headers: Vec::new(), body });
+    };
+    for (language, program) in small_programs(&options) {
+        answers();
+        let text = printed(program, PYTHON);
+        assert!(text.starts_with("X-Acme-Session: canary-token... (17 characters)\n"), "{language}: {text}");
+        assert!(text.ends_with("requests sent: 1\n"), "{language}: {text}");
+    }
+    answers();
+    let text = printed(command(built().parent().unwrap().join("examples/quickstart"), &options), "");
+    let fields = "key=m2m client/1, secret=***, ttl=3600, app=reports, renew=false";
+    assert!(text.contains(fields) && text.contains("token     lives 3"), "{text}");
+    assert!(text.contains("goes to the API as X-Acme-Session: ***") && !text.contains("canary"), "{text}");
 }
 
 /// A test program of its own closes with `N passed, N failed`.

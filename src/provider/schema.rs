@@ -181,6 +181,15 @@ fn every_built_in_description_follows_the_schema_and_names_it() {
 }
 
 #[test]
+fn the_worked_example_for_newcomers_follows_the_schema() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("CONTRIBUTING.md")).unwrap();
+    let (_, example) = page.split_once("```json\n{\n").unwrap();
+    let text = format!("{{{}", example.split_once("\n```").unwrap().0);
+    let schema = generate();
+    assert_eq!(fault(&schema, &schema, &serde_json::from_str(&text).unwrap(), "example"), Ok(()));
+}
+
+#[test]
 fn the_schema_refuses_what_is_broken_in_shape_and_only_that() {
     let of_shape = [
         "unknown field",
