@@ -28,7 +28,7 @@ macro_rules! built_in {
         pub(crate) const BUILT_IN_WITH_NUL: &[&str] = &[$(concat!($name, "\0")),*];
     };
 }
-built_in!("authvia", "calenso", "calven", "calven-hmac", "event-temple", "eventhos", "oauth2");
+built_in!("authvia", "calenso", "calven", "calven-hmac", "event-temple", "eventhos", "feishu", "oauth2");
 
 /// The inputs that every provider has.
 pub(crate) const CLIENT_ID: &str = "client_id";

@@ -40,10 +40,11 @@ fn the_status_table_is_the_header_s() {
 }
 
 #[test]
-fn every_provider_has_its_name_in_the_readme_and_a_section_of_its_own() {
-    let (readme, pages) = (read("README.md"), read("src/providers/README.md"));
+fn every_provider_has_its_name_in_the_readme_and_the_changelog_and_a_section_of_its_own() {
+    let (readme, changelog) = (read("README.md"), read("CHANGELOG.md"));
+    let pages = read("src/providers/README.md");
     for name in providers() {
-        assert!(readme.contains(&format!("`{name}`")), "{name}");
+        assert!(readme.contains(&format!("`{name}`")) && changelog.contains(&format!("`{name}`")), "{name}");
         let section = pages.split_once(&format!("\n## {name}\n")).map(|(_, text)| text.split("\n## ").next().unwrap());
         let section = section.unwrap_or_else(|| panic!("{name} has no section"));
         let description: serde_json::Value =

@@ -76,6 +76,7 @@ fn each_provider_s_success_is_read() {
             7200,
         ),
         ("event-temple", 200, json!({"access_token": "tok"}), 7200),
+        ("feishu", 200, json!({"code": 0, "msg": "ok", "tenant_access_token": "tok", "expire": 7140}), 7140),
         ("oauth2", 200, json!({"access_token": "tok", "token_type": "Bearer"}), 300),
     ] {
         let builder = if provider == "oauth2" { oauth2() } else { client_of(provider) };
@@ -262,6 +263,31 @@ fn each_refusal_is_told_by_its_family_code_and_step() {
             Denied,
             Some("invalid_client"),
             "saying \"unknown client\"",
+        ),
+        (
+            client_of("feishu"),
+            200,
+            r#"{"code":10014,"msg":"app secret invalid"}"#,
+            Denied,
+            Some("10014"),
+            "(HTTP 200, code 10014), saying \"app secret invalid\"; wrong client_secret",
+        ),
+        (
+            client_of("feishu"),
+            200,
+            r#"{"code":10003,"msg":"invalid param"}"#,
+            Denied,
+            Some("10003"),
+            "unknown client_id",
+        ),
+        (client_of("feishu"), 200, r#"{"code":77,"msg":"future"}"#, Denied, Some("77"), "saying \"future\""),
+        (
+            client_of("feishu"),
+            400,
+            r#"{"code":99991400,"msg":"request trigger frequency limit"}"#,
+            RateLimited,
+            Some("99991400"),
+            "too many requests",
         ),
         (
             oauth2(),

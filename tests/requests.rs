@@ -82,6 +82,18 @@ fn each_provider_gets_its_own_request() {
             r#"{"grant_type":"client_credentials","client_id":"client-id-123","client_secret":"libtokauth-example-secret"}"#.to_owned(),
         ),
         (
+            client_of("feishu"),
+            "https://open.feishu.cn/open-apis/auth/v3/tenant_access_token/internal",
+            vec![("content-type", Some("application/json; charset=utf-8"))],
+            r#"{"app_id":"client-id-123","app_secret":"libtokauth-example-secret"}"#.to_owned(),
+        ),
+        (
+            client_of("feishu").set("base_url", "https://open.larksuite.com/"),
+            "https://open.larksuite.com/open-apis/auth/v3/tenant_access_token/internal",
+            vec![],
+            r#"{"app_id":"client-id-123","app_secret":"libtokauth-example-secret"}"#.to_owned(),
+        ),
+        (
             oauth2().auth("post").client_secret("a b+c&d=e/f%g").scope("x y").audience("https://a/").resource("urn:r"),
             "https://auth.example/token",
             vec![("authorization", None)],
@@ -340,7 +352,10 @@ fn a_log_line_shows_what_left_and_no_secret_signature_or_token() {
         let token = "canary-token";
         world.provider.next_json(
             200,
-            json!({"access_token": token, "token": token, "authenticated": true, "content": {"jwt_token": token}}),
+            json!({
+                "access_token": token, "token": token, "authenticated": true, "content": {"jwt_token": token},
+                "tenant_access_token": token, "code": 0,
+            }),
         );
         assert_eq!(client.token().unwrap().value(), token, "{provider}");
         world.provider.next_json(401, json!({"error_description": "canary-token and libtokauth-example-secret"}));

@@ -1,6 +1,7 @@
 //! The one client that each provider knows, and the shape of its token request.
 
-pub const PROVIDERS: [&str; 7] = ["calven", "calven-hmac", "calenso", "authvia", "eventhos", "event-temple", "oauth2"];
+pub const PROVIDERS: [&str; 8] =
+    ["calven", "calven-hmac", "calenso", "authvia", "eventhos", "event-temple", "feishu", "oauth2"];
 
 pub fn client_id(provider: &str) -> &'static str {
     match provider {
@@ -10,6 +11,7 @@ pub fn client_id(provider: &str) -> &'static str {
         "authvia" => "b81f6c02-9d47-4e3a-8c15-2f70a6e94d3b",
         "eventhos" => "Kx4TqWm9ZsRb7LpVd2Hn::usil.app",
         "event-temple" => "Zr8nQe2uVx5kYb1cLm7wTj4sHd9gPa6oKf3iUq0yNvE",
+        "feishu" => "cli_a1eca687b79e900d",
         "oauth2" => oauth2_client_id("basic"),
         _ => unknown(provider),
     }
@@ -23,6 +25,7 @@ pub fn client_secret(provider: &str) -> &'static str {
         "authvia" => "canary-secret-authvia-Tf3Uj9aBy6Lk1Xs8",
         "eventhos" => "canary-secret-eventhos-gW5rCn2Zt7Dq",
         "event-temple" => "canary-secret-event-temple-Jm4Hx8Pv1Ks6",
+        "feishu" => "canary-secret-feishu-Yk6Rw2Tn9Vb4Hs1Lc",
         // what encoders get wrong, and what looks like an escape
         "oauth2" => "canary-secret-oauth2-+/:% =&~%41-Nd7Yb3Qf",
         _ => unknown(provider),
@@ -46,6 +49,7 @@ pub(super) fn token_path(provider: &str) -> &'static str {
         "authvia" => "v3/tokens",
         "eventhos" => "auth/token",
         "calenso" | "event-temple" => "oauth/token",
+        "feishu" => "open-apis/auth/v3/tenant_access_token/internal",
         "oauth2" => "token",
         _ => unknown(provider),
     }
@@ -59,6 +63,7 @@ pub(super) fn fields(provider: &str) -> &'static [&'static str] {
         "authvia" => &["client_id", "audience", "timestamp", "signature", "signature_value", "scope", "expiration"],
         "eventhos" => &["grant_type", "client_id", "client_secret"],
         "event-temple" => &["grant_type", "client_id", "client_secret", "scope"],
+        "feishu" => &["app_id", "app_secret"],
         "oauth2" => &["grant_type", "client_id", "client_secret", "scope", "audience", "resource"],
         _ => unknown(provider),
     }

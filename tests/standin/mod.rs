@@ -306,7 +306,7 @@ fn options_at(origin: &str, provider: &str, auth: &str) -> Vec<(String, String)>
     let token_url = format!("{origin}/{provider}/{}", clients::token_path(provider));
     let base_url = format!("{origin}/{provider}");
     match provider {
-        "eventhos" => options.push(("base_url", &base_url)),
+        "eventhos" | "feishu" => options.push(("base_url", &base_url)),
         _ => options.push(("token_url", &token_url)),
     }
     match provider {

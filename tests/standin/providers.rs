@@ -28,6 +28,7 @@ pub(super) fn token(state: &mut State, provider: &str, request: &Recorded) -> Fa
         "calenso" => calenso(state, request),
         "authvia" => authvia(state, request),
         "event-temple" => event_temple(state, request),
+        "feishu" => feishu(state, request),
         _ => oauth2(state, request),
     };
     answer.unwrap_or_else(|refusal| refusal)
@@ -231,6 +232,30 @@ fn event_temple(state: &mut State, request: &Recorded) -> Answer {
 fn doorkeeper_error(status: u16, error: &str, message: &str) -> Fault {
     let challenge = format!("Bearer realm=\"Doorkeeper\", error=\"{error}\", error_description=\"{message}\"");
     with_header(oauth_error(status, error, message), "WWW-Authenticate", &challenge)
+}
+
+/// Every answer has the HTTP status 200. A token comes again until less than half an hour of its life is left.
+fn feishu(state: &mut State, request: &Recorded) -> Answer {
+    let refuse = |code: u32, message: &str| reply(200, json!({"code": code, "msg": message}));
+    let bad = |_: String| refuse(10_003, "invalid param");
+    if request.header("content-type") != Some("application/json; charset=utf-8") {
+        state.violations.push("feishu: Content-Type is not the documented one".into());
+    }
+    let fields = exact_json(state, "feishu", request).map_err(bad)?;
+    let (id, secret) = (text(&fields, "app_id").map_err(bad)?, text(&fields, "app_secret").map_err(bad)?);
+    if id != client_id("feishu") {
+        return Err(bad(String::new()));
+    }
+    if secret != client_secret("feishu") {
+        return Err(refuse(10_014, "app secret invalid"));
+    }
+    let (now, life) = (state.now(), state.token_life);
+    let lasting = state.tokens.iter().find(|(_, old)| old.provider == "feishu" && old.expires_at - now >= 1800);
+    let (token, left) = match lasting.map(|(token, old)| (token.clone(), old.expires_at - now)) {
+        Some(lasting) => lasting,
+        None => (issue(state, "feishu", life, None, None), life),
+    };
+    Ok(reply(200, json!({"code": 0, "msg": "ok", "tenant_access_token": token, "expire": left})))
 }
 
 fn oauth2(state: &mut State, request: &Recorded) -> Answer {
