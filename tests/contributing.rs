@@ -50,7 +50,7 @@ fn the_description_sends_what_the_curl_command_sends() {
         let parts = curl.split(flag).skip(1).map(|part| part.split('\'').nth(1).unwrap().to_owned());
         parts.collect()
     };
-    assert_eq!(quoted(" -d "), [request.body.clone()]);
+    assert_eq!(quoted(" -d ").concat(), request.body);
     for header in quoted(" -H ") {
         let (name, value) = header.split_once(": ").unwrap();
         assert_eq!(request.header(name), Some(value), "{name}");

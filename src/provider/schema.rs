@@ -22,7 +22,7 @@ impl JsonSchema for Template {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "A text; `{name}` inserts an input or a computed value, and an absent one takes the whole text away.",
+            "description": "A text; `{name}` inserts an input or a computed value; an absent one takes all of it away.",
             "type": "string",
             "pattern": TEMPLATE,
         })
@@ -96,8 +96,8 @@ fn fault(root: &Value, schema: &Value, value: &Value, path: &str) -> Result<(), 
             )?,
             "const" => or(rule == value, "is not this constant")?,
             "enum" => or(list("enum").any(|one| one == value), "is none of these")?,
-            "minimum" => or(value.as_f64() >= rule.as_f64(), "is too small")?,
-            "maximum" => or(value.as_f64() <= rule.as_f64(), "is too large")?,
+            "minimum" => or(value.as_f64().is_none_or(|number| number >= rule.as_f64().unwrap()), "is too small")?,
+            "maximum" => or(value.as_f64().is_none_or(|number| number <= rule.as_f64().unwrap()), "is too large")?,
             "pattern" => {
                 or(value.as_str().is_none_or(|text| matches(rule.as_str().unwrap(), text)), "looks different")?
             }
@@ -115,15 +115,14 @@ fn fault(root: &Value, schema: &Value, value: &Value, path: &str) -> Result<(), 
                 let missing = list("required").find(|name| value.get(name.as_str().unwrap()).is_none());
                 or(missing.is_none() || !value.is_object(), "lacks a member")?;
             }
-            "properties" | "additionalProperties" => {
-                for (name, member) in value.as_object().into_iter().flatten() {
-                    let own = rules.get("properties").and_then(|properties| properties.get(name));
-                    let rule = own.or(rules.get("additionalProperties")).unwrap_or(&Value::Bool(true));
-                    fault(root, rule, member, &format!("{path}.{name}"))?;
-                }
-            }
+            "properties" | "additionalProperties" => {} // below, together
             other => panic!("{path}: the keyword {other} is not known here"),
         }
+    }
+    for (name, member) in value.as_object().into_iter().flatten() {
+        let own = rules.get("properties").and_then(|properties| properties.get(name));
+        let rule = own.or(rules.get("additionalProperties")).unwrap_or(&Value::Bool(true));
+        fault(root, rule, member, &format!("{path}.{name}"))?;
     }
     Ok(())
 }
