@@ -13,7 +13,7 @@ fn get_token() -> Result<(), Error> {
     client.token()?; // the same token, and no request
 
     for (name, value) in token.headers() {
-        println!("{name}: {:.12}... ({} characters)", value, value.len());
+        println!("{name}: {:.7}... ({} characters)", value, value.len());
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
     println!("expires in {} s", token.expires_at() - now);

@@ -1,6 +1,7 @@
 //! The worked example of CONTRIBUTING.md works, and the page tells the truth about the format and its errors.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
+mod canary;
 mod temp;
 mod world;
 
@@ -9,10 +10,13 @@ use temp::TempFile;
 use tokauth::{Builder, Client, Error, Token};
 use world::{Act, NOW, World};
 
-/// The page, with a secret that can be searched for.
+/// The page, with a secret and a token that can be searched for.
 fn page() -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/CONTRIBUTING.md");
-    std::fs::read_to_string(path).unwrap().replace("my-secret", "canary-secret-acme")
+    std::fs::read_to_string(path)
+        .unwrap()
+        .replace("my-secret", "canary-secret-acme")
+        .replace("a-session-token", "canary-token-acme")
 }
 
 /// The block of the page that begins so.

@@ -35,8 +35,8 @@ fn the_small_program_prints_the_same_in_every_language() {
         let text = printed(program, PYTHON);
         let lines: Vec<&str> = text.lines().collect();
         let [authorization, access_key, expires, requests] = lines[..] else { panic!("{language}: {text}") };
-        assert!(authorization.starts_with("Authorization: BEARER eyJ"), "{language}: {text}");
-        assert!(access_key.starts_with("access-key: eyJ"), "{language}: {text}");
+        assert!(authorization.starts_with("Authorization: BEARER ... ("), "{language}: {text}");
+        assert!(access_key.starts_with("access-key: eyJhbGc... ("), "{language}: {text}");
         assert!(["expires in 3600 s", "expires in 3599 s"].contains(&expires), "{language}: {text}");
         assert_eq!(requests, "requests sent: 1", "{language}");
         assert!(!text.contains(standin::TOKEN_WORD), "{language} prints the token: {text}");
@@ -136,7 +136,7 @@ fn a_newcomer_s_own_provider_works_in_every_program() {
     for (language, program) in small_programs(&options) {
         answers();
         let text = printed(program, PYTHON);
-        assert!(text.starts_with("X-Acme-Session: canary-token... (17 characters)\n"), "{language}: {text}");
+        assert!(text.starts_with("X-Acme-Session: a-sessi... (15 characters)\n"), "{language}: {text}");
         assert!(text.ends_with("requests sent: 1\n"), "{language}: {text}");
     }
     answers();

@@ -18,7 +18,7 @@ static void print_token(const tokauth_token *token)
     for (i = 0; i < tokauth_token_header_count(token); i++) {
         const char *value = tokauth_token_header_value(token, i);
 
-        printf("%s: %.12s... (%lu characters)\n", tokauth_token_header_name(token, i), value,
+        printf("%s: %.7s... (%lu characters)\n", tokauth_token_header_name(token, i), value,
                (unsigned long)strlen(value));
     }
     printf("expires in %ld s\n", (long)(tokauth_token_expires_at(token) - (int64_t)time(NULL)));

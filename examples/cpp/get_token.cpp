@@ -17,7 +17,7 @@ int main()
         client.token(); // the same token, and no request
 
         for (const auto &header : token.headers())
-            std::cout << header.first << ": " << header.second.substr(0, 12) << "... (" << header.second.size()
+            std::cout << header.first << ": " << header.second.substr(0, 7) << "... (" << header.second.size()
                       << " characters)\n";
         std::cout << "expires in " << token.expires_at() - std::time(nullptr) << " s\n";
         std::cout << "requests sent: " << client.counter(TOKAUTH_COUNT_REQUESTS) << "\n";

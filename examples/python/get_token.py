@@ -20,7 +20,7 @@ def main() -> int:
         return 1
 
     for name, value in token.headers.items():
-        print(f"{name}: {value[:12]}... ({len(value)} characters)")
+        print(f"{name}: {value[:7]}... ({len(value)} characters)")
     print(f"expires in {token.expires_at - int(time.time())} s")
     print(f"requests sent: {requests}")
     return 0
