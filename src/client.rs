@@ -14,7 +14,7 @@ use crate::registry::{Membership, Registry};
 use crate::settings::{Key, Settings};
 use crate::store::{Memory, Store};
 use crate::token::Token;
-use crate::transport::{Http, Transport};
+use crate::transport::{Http, Resolver, Transport};
 
 /// What a client reaches the world through. Tests bring their own.
 #[derive(Clone)]
@@ -109,7 +109,9 @@ impl Client {
             (Some(transport), _) => transport.clone(),
             (None, Some(sibling)) if sibling.settings.connects_like(&settings) => sibling.transport.clone(),
             (None, _) => {
-                Arc::new(Http::new(settings.ca_file.as_deref(), settings.proxy.as_ref(), &settings.user_agent)?)
+                let resolver = Resolver::new(seams.registry.lookups.clone());
+                let (ca_file, proxy) = (settings.ca_file.as_deref(), settings.proxy.as_ref());
+                Arc::new(Http::new(ca_file, proxy, &settings.user_agent, resolver)?)
             }
         };
         let key = Key::new(&settings, &seams.registry.fingerprint_key);

@@ -364,6 +364,9 @@ fn judge_input(name: &str, value: &str, rules: &Input, provider: &Provider) -> R
 /// https, or http to this machine: a secret crosses no network in the clear.
 fn judge_url(name: &str, url: &str) -> Result<(), Error> {
     let fault = |reason: &str| Err(Error::config(format!("{name} {reason}")));
+    if !url.is_ascii() {
+        return fault("is not ASCII; percent-encode the path, and write the host in punycode");
+    }
     let Ok(uri) = url.parse::<http::Uri>() else {
         return fault("is not a URL; write it as https://host/path");
     };
@@ -381,9 +384,6 @@ fn judge_url(name: &str, url: &str) -> Result<(), Error> {
     });
     if authority.host().is_empty() || !port_is_sound {
         return fault("has no sound host and port; write it as https://host:8443/path");
-    }
-    if !url.is_ascii() {
-        return fault("is not ASCII; percent-encode the path, and write the host in punycode");
     }
     if url.contains('#') {
         return fault("holds a fragment, which no server sees; take the # away");

@@ -1,4 +1,4 @@
-//! The slots of this process: who shares which, and how long one outlives its clients.
+//! What clients of one process share: their slots, each of which may outlive its clients, and the running lookups.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -10,6 +10,7 @@ use crate::cache::Slot;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::settings::Key;
+use crate::transport::Places;
 
 /// So many slots without a client are kept while their tokens live: a client made per call still sends one request.
 const LINGERING_MAX: usize = 64;
@@ -19,6 +20,7 @@ pub struct Registry {
     slots: Mutex<Slots>,
     /// Tells credentials apart without holding them; means nothing outside this process.
     pub(crate) fingerprint_key: [u8; 32],
+    pub(crate) lookups: Arc<Places>,
 }
 
 #[derive(Default)]
@@ -42,7 +44,7 @@ impl fmt::Debug for Registry {
 impl Registry {
     /// An empty registry, for tests; programs share [`of_process`](Registry::of_process).
     pub fn new(fingerprint_key: [u8; 32]) -> Arc<Registry> {
-        Arc::new(Registry { slots: Mutex::default(), fingerprint_key })
+        Arc::new(Registry { slots: Mutex::default(), fingerprint_key, lookups: Arc::default() })
     }
 
     /// The one of this process; the only global thing in this library.

@@ -1,10 +1,16 @@
-//! One HTTP POST: the port, and its implementation with ureq. The only file that names ureq.
+//! One HTTP POST: the port, and its implementation with ureq. The only module that names ureq.
+
+mod resolver;
 
 use std::fmt;
 use std::io::{self, ErrorKind as IoKind, Read};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::transport::{
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector, TcpConnector,
+    Transport as Stream, time,
+};
 use zeroize::Zeroizing;
 
 use crate::clock::Deadline;
@@ -13,6 +19,8 @@ use crate::error::{Error, ErrorKind, Step};
 use crate::request::Head;
 use crate::response::Reply;
 use crate::secret::Secret;
+
+pub(crate) use resolver::{Places, Resolver};
 
 /// Sends a request and tells whether the provider may have acted on it.
 pub trait Transport: Send + Sync + fmt::Debug {
@@ -43,9 +51,14 @@ pub enum Sent {
 const BODY_MAX: u64 = 1024 * 1024;
 /// No file of root certificates is larger; a system's has a quarter of a MiB.
 const ROOTS_MAX: u64 = 16 * 1024 * 1024;
-const HEAD_MAX: usize = 64 * 1024;
+/// Servers and proxies commonly stop at 8 or 16 KiB.
+const HEAD_MAX: usize = 32 * 1024;
+/// How much of a TLS error is told, in characters.
+const REASON_MAX: usize = 200;
 /// Servers close kept connections after 2 to 5 s; a request on a stale one fails without telling whether it arrived.
 const IDLE_MAX: Duration = Duration::from_secs(1);
+/// Siblings may ask at the same time.
+const IDLE_CONNECTIONS: usize = 10;
 
 /// HTTP/1.1 over rustls.
 pub(crate) struct Http {
@@ -62,7 +75,12 @@ impl fmt::Debug for Http {
 
 impl Http {
     /// Reads `ca_file`; does not touch the network.
-    pub(crate) fn new(ca_file: Option<&str>, proxy: Option<&Secret>, user_agent: &str) -> Result<Http, Error> {
+    pub(crate) fn new(
+        ca_file: Option<&str>,
+        proxy: Option<&Secret>,
+        user_agent: &str,
+        resolver: Resolver,
+    ) -> Result<Http, Error> {
         let roots = match ca_file {
             None => RootCerts::WebPki,
             #[cfg(feature = "platform-verifier")]
@@ -86,9 +104,13 @@ impl Http {
             .proxy(proxy)
             .tls_config(TlsConfig::builder().root_certs(roots).build())
             .max_response_header_size(HEAD_MAX)
+            // Just enough to see that a head is too large; ureq's own is four times that.
+            .input_buffer_size(HEAD_MAX + 1)
             .max_idle_age(IDLE_MAX)
+            .max_idle_connections(if proxied { 0 } else { IDLE_CONNECTIONS })
             .build();
-        Ok(Http { agent: config.new_agent(), proxied, own_roots: ca_file.is_some() })
+        let agent = ureq::Agent::with_parts(config, Connections { proxied, ..Connections::default() }, resolver);
+        Ok(Http { agent, proxied, own_roots: ca_file.is_some() })
     }
 }
 
@@ -128,7 +150,12 @@ impl Transport for Http {
         if timeout.is_zero() {
             return Err(Error::new(ErrorKind::Timeout, Step::Connect, "no time left to connect; raise timeout_ms"));
         }
-        let mut request = self.agent.post(&head.url).config().timeout_global(Some(timeout)).build();
+        let mut request = self.agent.post(&head.url).config().timeout_global(Some(timeout));
+        if is_plain(head) {
+            // It goes to this machine (a proxy's loopback is another), and a proxy would read the secret.
+            request = request.proxy(None);
+        }
+        let mut request = request.build();
         for (name, value) in &head.headers {
             request = request.header(name, value.expose());
         }
@@ -144,12 +171,18 @@ impl Transport for Http {
             Err(e) if asked => return Ok(Sent::Lost(lost(e, timeout))),
             Err(e) => return Err(self.unsent(e, head, timeout)),
         };
+        let status = response.status();
+        if status.is_informational() {
+            // 101: what follows is another protocol.
+            let error = not_sound("it switches protocols, which was not asked for");
+            return Ok(Sent::Lost(error.with_reply(status.as_u16(), None)));
+        }
+        let status = status.as_u16();
         let headers = response
             .headers()
             .iter()
             .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
             .collect();
-        let status = response.status().as_u16();
         let whole = |body| Ok(Sent::Reply(Reply { status, headers, body: Zeroizing::new(body) }));
         match response.body_mut().with_config().limit(BODY_MAX + 1).read_to_vec() {
             Ok(body) if body.len() as u64 <= BODY_MAX => whole(body),
@@ -200,52 +233,246 @@ impl Read for Source<'_> {
     }
 }
 
+/// How a connection comes about: through the proxy if one is set, TCP, TLS.
+#[derive(Debug, Default)]
+struct Connections {
+    tunnel: ConnectProxyConnector,
+    tcp: TcpConnector,
+    tls: RustlsConnector,
+    proxied: bool,
+}
+
+impl Connector for Connections {
+    type Out = Connection;
+
+    fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<Connection>, ureq::Error> {
+        // The tunnel calls this again, without a proxy, to connect to the proxy itself.
+        let to_proxy = self.proxied && details.config.proxy().is_none();
+        let (tls, until) = if to_proxy { (Leg::ProxyTls, until(details)) } else { (Leg::Tls, None) };
+        // It gives each of its steps the whole time.
+        let details = &ConnectionDetails {
+            uri: details.uri,
+            addrs: details.addrs.clone(),
+            resolver: details.resolver,
+            config: details.config,
+            request_level: details.request_level,
+            now: (details.current_time)(),
+            timeout: shortened(details.timeout, until).map_err(at(Leg::Tcp))?,
+            current_time: details.current_time.clone(),
+            run_connector: details.run_connector.clone(),
+            register_shutdown: details.register_shutdown.clone(),
+        };
+        let stream = self.tunnel.connect(details, None::<()>).map_err(at(Leg::Tunnel))?;
+        let stream = self.tcp.connect(details, stream).map_err(at(Leg::Tcp))?;
+        let stream = self.tls.connect(details, stream).map_err(at(tls))?;
+        Ok(stream.map(|stream| Connection { stream: Box::new(stream), until }))
+    }
+}
+
+/// When connecting must be over.
+fn until(details: &ConnectionDetails) -> Option<Instant> {
+    match (details.now, details.timeout.after) {
+        (time::Instant::Exact(now), time::Duration::Exact(after)) => now.checked_add(after),
+        _ => None,
+    }
+}
+
+fn shortened(mut timeout: NextTimeout, until: Option<Instant>) -> Result<NextTimeout, ureq::Error> {
+    if let Some(until) = until {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ureq::Error::Timeout(timeout.reason));
+        }
+        timeout.after = time::Duration::Exact(left.min(*timeout.after));
+    }
+    Ok(timeout)
+}
+
+/// A connection that tells a cut from an end.
+#[derive(Debug)]
+struct Connection {
+    stream: Box<dyn Stream>,
+    /// The end of the one call that a connection through a proxy serves.
+    until: Option<Instant>,
+}
+
+impl Stream for Connection {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.stream.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        self.stream.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        // Of a closed connection's errors ureq takes all but this one for the end of a body without a length.
+        let cut = |reason| ureq::Error::Io(io::Error::new(IoKind::BrokenPipe, reason));
+        self.stream.await_input(shortened(timeout, self.until)?).map_err(|error| match error {
+            // rustls: the connection ended without a close_notify.
+            ureq::Error::Io(e) if e.kind() == IoKind::UnexpectedEof => cut("it was cut off".to_owned()),
+            ureq::Error::Io(e) if is_closed(&e) => cut(e.to_string()),
+            other => other,
+        })
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.stream.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.stream.is_tls()
+    }
+}
+
+/// What a connection needs, one after the other.
+#[derive(Clone, Copy, Debug)]
+enum Leg {
+    Thread,
+    Name,
+    Tcp,
+    ProxyTls,
+    Tunnel,
+    Tls,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+struct Failed {
+    leg: Leg,
+    error: ureq::Error,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// Notes where it failed; the innermost leg counts.
+fn at(leg: Leg) -> impl Fn(ureq::Error) -> ureq::Error {
+    move |error| match error {
+        ureq::Error::Other(_) => error,
+        error => ureq::Error::Other(Box::new(Failed { leg, error })),
+    }
+}
+
 impl Http {
     /// Why nothing but, at most, the head has left.
     fn unsent(&self, error: ureq::Error, head: &Head, timeout: Duration) -> Error {
         let uri = head.url.parse::<http::Uri>().ok();
         let host = uri.as_ref().and_then(|uri| uri.authority()).map(|host| host.to_string()).unwrap_or_default();
-        let peer = if self.proxied { "the proxy".to_owned() } else { host.clone() };
+        let through_proxy = self.proxied && !is_plain(head);
+        // A proxy looks the host's name up itself.
+        let first = if through_proxy { "the proxy" } else { &*host };
+        let failed = match error {
+            ureq::Error::Other(error) => error.downcast::<Failed>().map_err(ureq::Error::Other),
+            error => Err(error),
+        };
         let network = |step, message| Error::new(ErrorKind::Network, step, message);
-        let tls = |reason: &str| {
-            let advice = match (reason.contains("InvalidContentType"), self.own_roots) {
-                (true, _) => "that port speaks no TLS; check the port, or write http if it is on this machine",
-                (false, true) => "check the host, and that ca_file holds the root of its certificate",
-                (false, false) => "check the host; for a private CA set ca_file",
-            };
-            Error::new(ErrorKind::Tls, Step::Tls, format!("no trusted connection to {host}: {reason}; {advice}"))
+        let ms = timeout.as_millis();
+        let late = |step, message| Error::new(ErrorKind::Timeout, step, message);
+        let Failed { leg, error } = match failed {
+            Ok(failed) => *failed,
+            Err(ureq::Error::Timeout(_)) => {
+                return late(Step::Request, format!("no request to {host} within {ms} ms; raise timeout_ms"));
+            }
+            Err(error) => return network(Step::Request, format!("the request to {host} could not be sent: {error}")),
         };
-        let proxy = |reason: &str| {
-            let message = format!("the proxy does not lead to {host}: {reason}; check proxy");
-            Error::new(ErrorKind::Network, Step::Connect, message)
-        };
-        match &error {
-            ureq::Error::Timeout(_) => {
-                let message = format!("no connection to {peer} within {} ms; is it reachable?", timeout.as_millis());
-                Error::new(ErrorKind::Timeout, Step::Connect, message)
+        match (leg, &error) {
+            (Leg::Thread, e) => {
+                let message = format!("no thread to look {first} up: {}; are threads or memory limited?", reason(e));
+                network(Step::Resolve, message)
             }
-            ureq::Error::HostNotFound => network(Step::Resolve, format!("no address for {peer}; check the name")),
-            ureq::Error::ConnectProxyFailed(reason) => proxy(reason.split('/').next().unwrap_or_default()),
-            ureq::Error::Protocol(e) if self.proxied => proxy(&e.to_string()),
-            ureq::Error::Io(e) if self.proxied && is_closed(e) => proxy("the connection was closed"),
-            ureq::Error::Tls(reason) => tls(reason),
-            ureq::Error::Rustls(e) => tls(&e.to_string()),
-            // rustls tells its errors as InvalidData; nothing else does before a reply.
-            ureq::Error::Io(e) if e.kind() == IoKind::InvalidData => tls(&e.to_string()),
-            // A handshake cut short; a TCP connect does not end like this.
-            ureq::Error::Io(e) if is_closed(e) && head.url.starts_with("https:") => {
-                tls("the peer closed during the handshake")
+            (Leg::Name, ureq::Error::Timeout(_)) => {
+                late(Step::Resolve, format!("no address for {first} within {ms} ms; does the name server answer?"))
             }
-            // getaddrinfo's errors have no number of the system's.
-            ureq::Error::Io(e) if e.raw_os_error().is_none() && !is_closed(e) => {
-                network(Step::Resolve, format!("no address for {peer}: {e}; check the name and the network"))
+            (Leg::Name, ureq::Error::Io(e)) => {
+                network(Step::Resolve, format!("no address for {first}: {e}; check the name and the network"))
             }
-            ureq::Error::Io(e) => {
-                network(Step::Connect, format!("cannot reach {peer}: {e}; is it up and the address right?"))
+            (Leg::Name, _) => network(Step::Resolve, format!("no address for {first}; check the name")),
+            (Leg::Tcp, ureq::Error::Timeout(_)) => {
+                late(Step::Connect, format!("no connection to {first} within {ms} ms; is it reachable?"))
             }
-            other => network(Step::Request, format!("the request to {host} could not be sent: {other}")),
+            (Leg::Tcp, e) => {
+                let message = format!("cannot reach {first}: {}; is it up and the address right?", reason(e));
+                network(Step::Connect, message)
+            }
+            (Leg::Tunnel, ureq::Error::Timeout(_)) => {
+                late(Step::Connect, format!("the proxy does not lead to {host} within {ms} ms; check proxy"))
+            }
+            (Leg::Tunnel, e) => network(Step::Connect, no_tunnel(&host, e)),
+            // It promised a tunnel, and there is none.
+            (Leg::Tls, ureq::Error::Io(e)) if through_proxy && (is_closed(e) || is_no_tls(&e.to_string())) => {
+                network(Step::Connect, no_tunnel(&host, &error))
+            }
+            (Leg::ProxyTls, e) => self.no_tls("the proxy", e, ms),
+            (Leg::Tls, e) => self.no_tls(&host, e, ms),
         }
     }
+
+    fn no_tls(&self, peer: &str, error: &ureq::Error, ms: u128) -> Error {
+        let reason = match error {
+            ureq::Error::Timeout(_) => {
+                let message = format!("no handshake with {peer} within {ms} ms; does that port speak TLS?");
+                return Error::new(ErrorKind::Timeout, Step::Tls, message);
+            }
+            ureq::Error::Io(e) if is_closed(e) => "the peer closed during the handshake".to_owned(),
+            // A certificate's own words may be many.
+            e => reason(e).chars().take(REASON_MAX).collect(),
+        };
+        let tells = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+        let advice = if is_no_tls(&reason) {
+            "that port speaks no TLS; check the port, or write http if it is on this machine"
+        } else if tells(&["expired", "not valid yet"]) {
+            "is this machine's clock right?"
+        } else if tells(&["ProtocolVersion", "HandshakeFailure"]) {
+            "the peer must speak TLS 1.2 or 1.3"
+        } else if self.own_roots {
+            "check the host, and that ca_file holds the root of its certificate"
+        } else {
+            "check the host; for a private CA set ca_file"
+        };
+        Error::new(ErrorKind::Tls, Step::Tls, format!("no trusted connection to {peer}: {reason}; {advice}"))
+    }
+}
+
+/// As rustls tells it.
+fn is_no_tls(reason: &str) -> bool {
+    reason.contains("InvalidContentType")
+}
+
+/// Why the proxy gave no tunnel.
+fn no_tunnel(host: &str, error: &ureq::Error) -> String {
+    let reason = match error {
+        // "proxy server responded 407/407"
+        ureq::Error::ConnectProxyFailed(reason) if reason.contains("407") => {
+            return format!(
+                "the proxy does not lead to {host}: it wants another user and password (HTTP 407); \
+                 write proxy as http://user:password@host:port"
+            );
+        }
+        ureq::Error::ConnectProxyFailed(reason) => reason.split('/').next().unwrap_or_default().to_owned(),
+        ureq::Error::Io(e) if is_closed(e) => "the connection was closed".to_owned(),
+        e => reason(e),
+    };
+    format!("the proxy does not lead to {host}: {reason}; check proxy")
+}
+
+/// Without the family that ureq puts before it.
+fn reason(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(e) => e.to_string(),
+        ureq::Error::Rustls(e) => e.to_string(),
+        ureq::Error::Protocol(e) => e.to_string(),
+        e => e.to_string(),
+    }
+}
+
+fn is_plain(head: &Head) -> bool {
+    head.url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"))
 }
 
 /// Whether the other side ended what stood already.
@@ -281,6 +508,10 @@ fn lost(error: ureq::Error, timeout: Duration) -> Error {
             Step::Reply,
             format!("the head of the reply is larger than {} KiB", HEAD_MAX / 1024),
         ),
-        other => Error::new(ErrorKind::BadResponse, Step::Reply, format!("the reply is not sound HTTP: {other}")),
+        other => not_sound(&reason(other)),
     }
+}
+
+fn not_sound(reason: &str) -> Error {
+    Error::new(ErrorKind::BadResponse, Step::Reply, format!("the reply is not sound HTTP: {reason}"))
 }
