@@ -93,7 +93,7 @@ pub(crate) fn read(asked: &Asked<'_>, reply: &Reply) -> Result<Grant, Error> {
             Ok(document) => accept(asked, reply, &document),
             Err(fault) => Err(unreadable(asked, reply, fault)),
         },
-        (300..=399, Some(location)) => Err(redirected(asked, reply, location)),
+        (300..=399, Some(location)) => Err(redirected(asked, reply, document.as_deref().ok(), location)),
         (300..=399, None) => Err(unusable(asked, reply, Step::Reply, NO_ANSWER).with_class(RetryClass::Refused)),
         (400..=599, _) => Err(refused(asked, reply, document.as_deref().ok())),
         _ => Err(unusable(asked, reply, Step::Reply, NO_ANSWER)),

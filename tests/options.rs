@@ -63,6 +63,9 @@ fn a_broken_configuration_names_the_option_and_what_to_do() {
         (calven().token_url("https://canary:pass@host/"), "token_url holds credentials"),
         (calven().token_url("https://canary/#top"), "token_url holds a fragment"),
         (calven().token_url("https://canary/a b"), "token_url is not a URL"),
+        (calven().token_url("https://canary/\ta"), "token_url is not a URL"),
+        (calven().token_url("https://canary/\u{7f}"), "token_url is not a URL"),
+        (calven().token_url("https://can\u{e4}ry.example/"), "token_url is not ASCII"),
         (calven().token_url("https://canary/\u{e9}"), "token_url is not ASCII"),
         (calven().token_url("http://127.0.0.1:99999/"), "token_url has no sound host and port"),
         (calven().token_url("http://127.0.0.1:0/"), "token_url has no sound host and port"),
@@ -140,9 +143,15 @@ fn a_pem_file_without_certificates_is_refused() {
 
 #[test]
 fn http_is_for_this_machine_only() {
-    for url in
-        ["http://127.0.0.1:1/", "http://localhost/t", "http://[::1]:8080/t", "http://127.9.9.9/", "https://x.example/"]
-    {
+    for url in [
+        "http://127.0.0.1:1/",
+        "http://localhost/t",
+        "http://[::1]:8080/t",
+        "http://127.9.9.9/",
+        "https://x.example/",
+        "https://[2001:db8::1]:8443/t",
+        "https://xn--canry-jra.example/a/../%00",
+    ] {
         oauth2().token_url(url).build().unwrap();
     }
 }

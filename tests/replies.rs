@@ -422,6 +422,8 @@ fn a_provider_s_words_are_one_short_line_without_a_secret_in_them() {
         }
         let to = read(&own, 302, &[("location", "https://canary-api-key-77.example/")], "").unwrap_err().to_string();
         assert!(to.contains("a redirect elsewhere,"), "{to}");
+        let body = r#"{"access_token": "canary-token-1"}"#;
+        read(&own, 302, &[("location", "https://canary-token.example/")], body).unwrap_err();
         let label = read(&own, 200, &[("content-type", "text/canary-api-key-77")], "x").unwrap_err().to_string();
         assert!(label.contains("with a body that is no JSON"), "{label}");
     }

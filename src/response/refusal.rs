@@ -14,11 +14,16 @@ use crate::secret::Secret;
 /// The longest wait that a provider is believed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
+/// Whatever no error may repeat: also the token that stands beside an error.
+fn unspeakable(asked: &Asked<'_>, document: Option<&Value>) -> Vec<Secret> {
+    let token = document.and_then(|document| asked.provider.response.token.find(document)?.as_str());
+    asked.secrets.iter().cloned().chain(token.map(Secret::from)).collect()
+}
+
 /// The provider says no, wait, or that it is broken.
 pub(super) fn refused(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>) -> Error {
     let rules = &asked.provider.response;
-    let mut secrets = asked.secrets.to_vec();
-    secrets.extend(document.and_then(|document| rules.token.find(document)?.as_str()).map(Secret::from));
+    let secrets = unspeakable(asked, document);
     let code = document.and_then(|document| first(&rules.error_code, document));
     let code = code.filter(|code| is_code(code) && quote(code, &secrets).is_some());
     let meaning = rules.errors.iter().find(|meaning| fits(meaning, reply.status, code.as_deref()));
@@ -78,12 +83,13 @@ pub(super) fn tells_error(provider: &Provider, document: &Value) -> bool {
 }
 
 /// Never followed: the secret would go to whoever the reply names. Only the origin is told; the rest may hold anything.
-pub(super) fn redirected(asked: &Asked<'_>, reply: &Reply, location: &str) -> Error {
+pub(super) fn redirected(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>, location: &str) -> Error {
+    let secrets = unspeakable(asked, document);
     let target = location.parse::<http::Uri>().ok();
     let origin = match target.as_ref().map(|uri| (uri.scheme_str(), uri.authority())) {
         Some((Some(scheme), Some(authority))) => {
             let host = authority.as_str().rsplit('@').next().unwrap_or_default();
-            quote(&format!("{scheme}://{host}"), asked.secrets).map(|origin| format!("to {origin}"))
+            quote(&format!("{scheme}://{host}"), &secrets).map(|origin| format!("to {origin}"))
         }
         Some((None, None)) => Some("to another path of the same host".to_owned()),
         _ => None,
@@ -155,18 +161,13 @@ fn fits(meaning: &Meaning, status: u16, code: Option<&str>) -> bool {
         && meaning.code.as_deref().is_none_or(|wanted| Some(wanted) == code)
 }
 
-/// The longest wait that the reply asks for: `Retry-After`, whole seconds or not, or an HTTP date (RFC 9110 section
-/// 10.2.3); or what the description points at.
+/// The longest wait that the reply asks for, in `Retry-After` or where the description points.
 fn wait(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>) -> Option<Duration> {
-    let header = |value: &str| match serde_json::from_str::<f64>(value.trim()) {
-        Ok(seconds) if seconds >= 0.0 => Some(Duration::try_from_secs_f64(seconds).unwrap_or(RETRY_AFTER_MAX)),
-        Ok(_) => None,
-        Err(_) => {
-            let left = date::http(value)?.saturating_sub(seconds(asked.now));
-            Some(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
-        }
-    };
-    let headers = reply.headers.iter().filter(|(name, _)| name == "retry-after").filter_map(|(_, value)| header(value));
+    let headers = reply.headers.iter().filter(|(name, _)| name == "retry-after");
+    let headers = headers.filter_map(|(_, value)| {
+        let date = || date::http(value)?.saturating_sub(seconds(asked.now)).max(0).try_into().ok();
+        delay(value.trim()).or_else(|| date().map(Duration::from_secs))
+    });
     let member = asked.provider.response.retry_after.as_ref().zip(document).and_then(|(wait, document)| {
         let amount = u64::try_from(whole(wait.at.find(document)?)?).ok()?;
         Some(match wait.unit {
@@ -175,4 +176,16 @@ fn wait(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>) -> Option<Du
         })
     });
     headers.chain(member).max().map(|wait| wait.min(RETRY_AFTER_MAX))
+}
+
+/// Seconds (RFC 9110 section 10.2.3), and the fraction that some servers add.
+fn delay(text: &str) -> Option<Duration> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let seconds = whole.parse().unwrap_or(u64::MAX); // it is only too long
+    let milliseconds = format!("{fraction:0<3.3}").parse().ok()?;
+    Some(Duration::from_secs(seconds).saturating_add(Duration::from_millis(milliseconds)))
 }

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::canary;
 use tokauth::ffi::*;
+use tokauth::seams::RetryClass;
 use tokauth::{Client, Counter, Error, ErrorKind, Token};
 
 pub const CONFIG: i32 = TOKAUTH_ERR_CONFIG;
@@ -43,6 +44,8 @@ pub struct Failure {
     pub provider_code: Option<String>,
     pub http_status: i32,
     pub retry_after_ms: i64,
+    /// Told in Rust only.
+    pub class: Option<RetryClass>,
 }
 
 /// A token as both APIs tell it.
@@ -139,6 +142,7 @@ fn told(error: Error) -> Failure {
         provider_code: error.provider_code().map(str::to_owned),
         http_status: error.http_status().map_or(0, i32::from),
         retry_after_ms: error.retry_after().map_or(-1, |wait| wait.as_millis() as i64),
+        class: Some(error.retry_class()),
     }
 }
 
@@ -240,6 +244,7 @@ fn check(status: i32, error: *mut tokauth_error) -> Result<(), Failure> {
             provider_code: text(tokauth_error_provider_code(error)),
             http_status: tokauth_error_http_status(error),
             retry_after_ms: tokauth_error_retry_after_ms(error),
+            class: None,
         }
     };
     unsafe { tokauth_error_free(error) };

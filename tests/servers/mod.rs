@@ -8,6 +8,7 @@ use std::sync::{Mutex, OnceLock};
 
 use serde_json::Value;
 
+#[allow(dead_code)] // the stand-in uses its flaws
 #[path = "../standin/certificates.rs"]
 mod certificates;
 
@@ -110,7 +111,7 @@ fn certify(folder: &Path) {
     std::fs::write(folder.join("ca.pem"), &authority.pem).unwrap();
     for (name, names) in [("localhost", ["localhost", "127.0.0.1"]), ("elsewhere", ["elsewhere.example", "127.0.0.2"])]
     {
-        let (certificate, key) = authority.certify(&names);
+        let (certificate, key) = authority.certify(&names, None);
         std::fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
         std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
     }

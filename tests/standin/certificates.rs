@@ -5,6 +5,17 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
+/// What may be wrong with a certificate.
+#[derive(Clone, Copy)]
+pub enum Flaw {
+    Expired,
+    NotYetValid,
+    OtherHost,
+    SelfSigned,
+    /// For clients, not for servers.
+    OtherUse,
+}
+
 pub struct Authority {
     pub pem: String,
     issuer: Issuer<'static, KeyPair>,
@@ -20,12 +31,25 @@ impl Authority {
         Authority { pem: ca.self_signed(&key).unwrap().pem(), issuer: Issuer::new(ca, key) }
     }
 
-    /// A server's certificate for these names and addresses, and its key.
-    pub fn certify(&self, names: &[&str]) -> (Certificate, KeyPair) {
+    /// A server's certificate for these names and addresses, sound but for `flaw`, and its key.
+    pub fn certify(&self, names: &[&str], flaw: Option<Flaw>) -> (Certificate, KeyPair) {
+        let names = if matches!(flaw, Some(Flaw::OtherHost)) { &["other.example"] } else { names };
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut server = CertificateParams::new(names).unwrap();
-        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        server.extended_key_usages = vec![match flaw {
+            Some(Flaw::OtherUse) => ExtendedKeyUsagePurpose::ClientAuth,
+            _ => ExtendedKeyUsagePurpose::ServerAuth,
+        }];
+        match flaw {
+            Some(Flaw::Expired) => server.not_after = rcgen::date_time_ymd(2001, 1, 1),
+            Some(Flaw::NotYetValid) => server.not_before = rcgen::date_time_ymd(3001, 1, 1),
+            _ => {}
+        }
         let key = KeyPair::generate().unwrap();
-        (server.signed_by(&key, &self.issuer).unwrap(), key)
+        let certificate = match flaw {
+            Some(Flaw::SelfSigned) => server.self_signed(&key).unwrap(),
+            _ => server.signed_by(&key, &self.issuer).unwrap(),
+        };
+        (certificate, key)
     }
 }

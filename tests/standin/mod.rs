@@ -8,12 +8,13 @@
 mod certificates;
 mod checks;
 mod clients;
+mod peer;
 mod providers;
 mod server;
 mod tls;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -28,15 +29,20 @@ pub const SECRET_WORD: &str = "canary-secret";
 /// Every token has this in it.
 pub const TOKEN_WORD: &str = "canary-token";
 
+pub use certificates::Flaw;
 pub use clients::{PROVIDERS, client_id, client_secret};
+pub use peer::{Manner, Peer};
 
 /// The running servers. Dropping it closes every connection and joins every thread.
 pub struct Standin {
     shared: Arc<Shared>,
-    listeners: Vec<server::Listener>,
+    listeners: Mutex<Vec<server::Listener>>,
+    /// Listeners that do not accept, each with what fills its backlog.
+    deaf: Mutex<Vec<(TcpListener, TcpStream)>>,
     http: String,
     https: String,
     proxy: String,
+    authority: certificates::Authority,
     dir: PathBuf,
     ca_file: PathBuf,
 }
@@ -51,15 +57,24 @@ pub struct Recorded {
 }
 
 /// What a token request gets instead of the provider's answer.
+#[derive(Clone)]
 pub enum Fault {
     /// A complete reply; Content-Length is added, and Date if it is not there.
     Reply { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
+    /// These bytes, and the connection stays open.
+    Open(Vec<u8>),
     /// These bytes, then the end of the connection.
     Raw(Vec<u8>),
+    /// These bytes, then the end of the connection; over TLS unannounced.
+    Cut(Vec<u8>),
+    /// These bytes, then a reset.
+    Reset(Vec<u8>),
     /// The end of the connection without a byte of reply.
     Close,
-    /// A head, then a byte of body now and then until the client goes away.
-    Drip,
+    /// The first bytes, then a byte of the others now and then until the client goes away.
+    Drip(&'static str, &'static str),
+    /// The first bytes, then the others again and again until the client goes away, or a GiB has left.
+    Flood(&'static str, &'static str),
     /// Nothing, until the stand-in is dropped.
     Stall,
 }
@@ -90,6 +105,8 @@ struct State {
     token_life: i64,
     user_agent: Option<String>,
     authvia_without_exp: bool,
+    flooded: Option<u64>,
+    accepted: usize,
 }
 
 #[derive(Default)]
@@ -113,10 +130,10 @@ impl Standin {
         let state = Mutex::new(State { token_life: 3600, ..State::default() });
         let shared = Arc::new(Shared { state, changed: Condvar::new() });
         let authority = certificates::Authority::new();
-        let tls = tls::config(&authority);
+        let tls = tls::config(&authority, None);
         let dir = private_dir();
         let ca_file = dir.join("ca.pem");
-        std::fs::write(&ca_file, authority.pem).unwrap();
+        std::fs::write(&ca_file, &authority.pem).unwrap();
 
         let http = server::Listener::start(&shared, server::serve_http);
         let https = server::Listener::start(&shared, move |shared, tcp| tls::serve(shared, tcp, &tls));
@@ -125,7 +142,9 @@ impl Standin {
             http: format!("http://127.0.0.1:{}", http.port()),
             https: format!("https://localhost:{}", https.port()),
             proxy: format!("http://127.0.0.1:{}", proxy.port()),
-            listeners: vec![http, https, proxy],
+            listeners: Mutex::new(vec![http, https, proxy]),
+            deaf: Mutex::default(),
+            authority,
             shared,
             dir,
             ca_file,
@@ -149,6 +168,42 @@ impl Standin {
     /// A proxy that answers 407 to every request.
     pub fn refusing_proxy(&self) -> String {
         self.proxy.clone()
+    }
+
+    /// `https://localhost:PORT` again, at another port and with a certificate that is not to be trusted.
+    pub fn https_with(&self, flaw: Flaw) -> String {
+        let config = tls::config(&self.authority, Some(flaw));
+        let listener = server::Listener::start(&self.shared, move |shared, tcp| tls::serve(shared, tcp, &config));
+        let port = listener.port();
+        self.listeners.lock().unwrap().push(listener);
+        format!("https://localhost:{port}")
+    }
+
+    pub fn peer(&self, manner: Manner) -> Peer {
+        Peer::start(self, manner)
+    }
+
+    /// A port where connections are neither accepted nor refused.
+    fn hold_a_full_backlog(&self) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let first = TcpStream::connect(address).unwrap();
+        self.deaf.lock().unwrap().push((listener, first));
+        address.port()
+    }
+
+    /// How many connections there have been.
+    pub fn connections(&self) -> usize {
+        self.shared.lock().accepted
+    }
+
+    /// How much of a flood left, once it is over.
+    pub fn flooded(&self) -> u64 {
+        let none_yet = |state: &mut State| state.flooded.is_none();
+        let limit = Duration::from_secs(60);
+        let waited = self.shared.changed.wait_timeout_while(self.shared.lock(), limit, none_yet).unwrap().0;
+        waited.flooded.expect("the flood ends within a minute")
     }
 
     /// What a client must be told to get a token here over http.
@@ -232,7 +287,8 @@ impl Standin {
 impl Drop for Standin {
     fn drop(&mut self) {
         self.shared.stop();
-        for listener in self.listeners.drain(..) {
+        let listeners = self.listeners.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for listener in listeners.drain(..) {
             listener.join();
         }
         let _ = std::fs::remove_dir_all(&self.dir);

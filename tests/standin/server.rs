@@ -42,6 +42,7 @@ fn accept(shared: &Shared, listener: &TcpListener, serve: &(impl Fn(&Shared, Tcp
                 break;
             }
             let id = state.next_id();
+            state.accepted += 1;
             state.connections.insert(id, tcp.try_clone().unwrap());
             drop(state);
             scope.spawn(move || {
@@ -49,15 +50,23 @@ fn accept(shared: &Shared, listener: &TcpListener, serve: &(impl Fn(&Shared, Tcp
                 serve(shared, tcp);
                 // the clone would keep the connection open
                 if let Some(tcp) = shared.lock().connections.remove(&id) {
-                    let _ = tcp.shutdown(Shutdown::Both);
+                    let to_reset = rustix::net::sockopt::socket_linger(&tcp) == Ok(Some(Duration::ZERO));
+                    if !to_reset {
+                        let _ = tcp.shutdown(Shutdown::Both);
+                    }
                 }
             });
         }
     });
 }
 
-pub(super) fn serve_http(shared: &Shared, mut tcp: TcpStream) {
-    serve(shared, &mut tcp);
+/// Makes the end of the connection a reset.
+pub(super) fn reset(tcp: &TcpStream) {
+    rustix::net::sockopt::set_socket_linger(tcp, Some(Duration::ZERO)).unwrap();
+}
+
+pub(super) fn serve_http(shared: &Shared, tcp: TcpStream) {
+    serve(shared, &mut &tcp, &tcp);
 }
 
 pub(super) fn refuse_as_proxy(_: &Shared, tcp: TcpStream) {
@@ -70,11 +79,12 @@ pub(super) fn refuse_as_proxy(_: &Shared, tcp: TcpStream) {
     }
 }
 
-/// Answers requests until one side ends the connection.
-pub(super) fn serve(shared: &Shared, stream: &mut (impl Read + Write)) {
+/// Answers requests over `stream`, which goes over `tcp`, until one side ends the connection. True if the end is to be
+/// announced.
+pub(super) fn serve(shared: &Shared, stream: &mut (impl Read + Write), tcp: &TcpStream) -> bool {
     let mut stream = BufReader::new(stream);
     while let Some(request) = read_request(&mut stream) {
-        let Some(answer) = answer(shared, &request) else { return };
+        let Some(answer) = answer(shared, &request) else { return true };
         let stream = stream.get_mut();
         match answer {
             Fault::Reply { status, headers, body } => {
@@ -88,21 +98,41 @@ pub(super) fn serve(shared: &Shared, stream: &mut (impl Read + Write)) {
                     continue;
                 }
             }
-            Fault::Raw(bytes) => {
+            Fault::Open(bytes) => {
+                if send(stream, &bytes) {
+                    continue;
+                }
+            }
+            Fault::Raw(bytes) => drop(send(stream, &bytes)),
+            Fault::Cut(bytes) => return !send(stream, &bytes),
+            Fault::Reset(bytes) => {
                 send(stream, &bytes);
+                reset(tcp);
+                return false;
             }
             Fault::Close => {}
-            Fault::Drip => {
-                let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n";
-                let mut open = send(stream, head);
-                while open && !wait_for_stop(shared, Duration::from_millis(50)) {
-                    open = send(stream, b" ");
+            Fault::Drip(first, then) => {
+                let mut then = then.bytes().cycle();
+                let mut open = send(stream, first.as_bytes());
+                while open && !wait_for_stop(shared, Duration::from_millis(20)) {
+                    open = send(stream, &[then.next().unwrap()]);
                 }
+            }
+            Fault::Flood(first, then) => {
+                let many = then.repeat(64 * 1024 / then.len());
+                let (mut left, mut open) = (0, send(stream, first.as_bytes()));
+                while open && left < 1 << 30 {
+                    open = send(stream, many.as_bytes());
+                    left += many.len() as u64;
+                }
+                shared.lock().flooded = Some(left);
+                shared.changed.notify_all();
             }
             Fault::Stall => drop(shared.changed.wait_while(shared.lock(), |state| !state.stopped)),
         }
-        return;
+        return true;
     }
+    true
 }
 
 fn send(stream: &mut impl Write, bytes: &[u8]) -> bool {
@@ -110,12 +140,12 @@ fn send(stream: &mut impl Write, bytes: &[u8]) -> bool {
 }
 
 /// True when the stand-in stops within this time.
-fn wait_for_stop(shared: &Shared, limit: Duration) -> bool {
+pub(super) fn wait_for_stop(shared: &Shared, limit: Duration) -> bool {
     shared.changed.wait_timeout_while(shared.lock(), limit, |state| !state.stopped).unwrap().0.stopped
 }
 
 /// None at the end of the connection and for anything that is not a request.
-fn read_request(stream: &mut impl BufRead) -> Option<Recorded> {
+pub(super) fn read_request(stream: &mut impl BufRead) -> Option<Recorded> {
     // A TLS handshake on the plain port has no line end to wait for.
     stream.fill_buf().ok()?.first()?.is_ascii_uppercase().then_some(())?;
     let mut head = Vec::new();

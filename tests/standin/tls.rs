@@ -1,6 +1,6 @@
 //! The TLS side of the server.
 
-use super::certificates::Authority;
+use super::certificates::{Authority, Flaw};
 use super::{Shared, server};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring};
@@ -8,9 +8,9 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;
 
-/// A server that `authority` vouches for.
-pub(super) fn config(authority: &Authority) -> Arc<ServerConfig> {
-    let (certificate, key) = authority.certify(&["localhost", "127.0.0.1"]);
+/// A server of this machine, with a certificate that is sound but for `flaw`.
+pub(super) fn config(authority: &Authority, flaw: Option<Flaw>) -> Arc<ServerConfig> {
+    let (certificate, key) = authority.certify(&["localhost", "127.0.0.1"], flaw);
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -21,9 +21,11 @@ pub(super) fn config(authority: &Authority) -> Arc<ServerConfig> {
 }
 
 pub(super) fn serve(shared: &Shared, tcp: TcpStream, config: &Arc<ServerConfig>) {
-    let mut stream = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), tcp);
-    server::serve(shared, &mut stream);
-    // so that the client can tell an end from a cut
-    stream.conn.send_close_notify();
-    let _ = stream.flush();
+    let mut stream = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), &tcp);
+    let announced = server::serve(shared, &mut stream, &tcp);
+    if announced {
+        // so that the client can tell an end from a cut
+        stream.conn.send_close_notify();
+        let _ = stream.flush();
+    }
 }
