@@ -189,7 +189,7 @@ impl std::error::Error for Error {
 }
 
 /// Control characters would let a foreign text forge log lines, and NUL would end a C string early.
-fn one_line(mut text: String) -> String {
+pub(crate) fn one_line(mut text: String) -> String {
     if text.contains(char::is_control) {
         text = text.replace(char::is_control, " ");
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::error::one_line;
+
 /// The severity of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -36,7 +38,25 @@ impl Log {
 
     pub(crate) fn line(&self, level: LogLevel, line: impl FnOnce() -> String) {
         if let Some(log) = &self.0 {
-            log(level, &line());
+            log(level, &one_line(line()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_line_whatever_an_option_holds() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let log = Log::new({
+            let lines = lines.clone();
+            move |_, line| lines.lock().unwrap().push(line.to_owned())
+        });
+        log.line(LogLevel::Debug, || "client_id=a\x1b[2J\u{85}b".to_owned());
+        assert_eq!(*lines.lock().unwrap(), ["client_id=a [2J b"]);
     }
 }
