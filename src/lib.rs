@@ -50,6 +50,14 @@ pub mod seams {
     pub use crate::settings::Key;
     pub use crate::store::{Record, Store};
     pub use crate::transport::{Sent, Transport};
+
+    /// Reads and checks a provider description, as `provider_file` does with its file's text.
+    ///
+    /// # Errors
+    /// `Config`, naming the place in the description.
+    pub fn check_description(text: &str) -> Result<(), crate::Error> {
+        crate::provider::Provider::parse(text.to_owned().into()).map(drop)
+    }
 }
 
 /// The names of the built-in providers, sorted.
