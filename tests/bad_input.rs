@@ -1,4 +1,5 @@
-//! What can go wrong on the wire: each fault with its status, step and advice, nothing cached, the client usable.
+//! What can go wrong on the wire: each fault with its status, step and advice, nothing cached, the client usable. The
+//! numbers go on with those of `quirks.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
 mod canary;
@@ -283,7 +284,7 @@ fn cases() -> Vec<Case> {
             BAD_RESPONSE,
             TOO_LARGE,
         ),
-        lost("C-12 one byte too many", reply(200, &[], " ".repeat(1024 * 1024 + 1)), BAD_RESPONSE, TOO_LARGE),
+        lost("R11, C-12 one byte too many", reply(200, &[], " ".repeat(1024 * 1024 + 1)), BAD_RESPONSE, TOO_LARGE),
         answered(
             "C-12 too much, and a refusal",
             reply(401, &[], " ".repeat(1024 * 1024 + 1)),
@@ -626,6 +627,7 @@ fn a_redirect_sends_nothing_to_where_it_points<H: Host>() {
     assert_eq!(other.token_requests("oauth2"), 0);
 }
 
+/// C-28.
 #[test]
 fn a_proxy_in_the_environment_is_not_used() {
     // Child processes, since a program's own environment is not to be changed under running threads.
@@ -672,16 +674,22 @@ fn what_is_left_over_on_a_connection_is_no_reply_to_the_next_request() {
         (&sound, "\r\n", 2),
         (&chunks, "0\r\n\r\n", 2),
     ] {
-        let standin = Standin::start();
-        standin.next("oauth2", Fault::Open(format!("{reply}{more}").into()));
-        let client = client(&plain(&standin));
-        let sibling = client.with("scope", Some(&unique())).unwrap();
-        assert_eq!(client.token().unwrap().value(), "canary-token");
-        assert_ne!(sibling.token().unwrap().value(), "canary-token", "{more:?}");
-        assert_eq!(standin.connections(), connections, "{reply:?} and {more:?}");
+        let connect = || {
+            let standin = Standin::start();
+            standin.next("oauth2", Fault::Open(format!("{reply}{more}").into()));
+            let client = client(&plain(&standin));
+            let sibling = client.with("scope", Some(&unique())).unwrap();
+            assert_eq!(client.token().unwrap().value(), "canary-token");
+            assert_ne!(sibling.token().unwrap().value(), "canary-token", "{more:?}");
+            standin.connections()
+        };
+        // One that is kept is kept for a second, which may have passed.
+        let tries = if connections == 1 { 5 } else { 1 };
+        assert!((0..tries).any(|_| connect() == connections), "{reply:?} and {more:?}");
     }
 }
 
+/// C-30.
 #[test]
 fn a_reply_that_comes_before_the_request_was_read_counts_if_it_is_whole() {
     let standin = Standin::start();

@@ -141,6 +141,7 @@ fn a_pem_file_without_certificates_is_refused() {
     }
 }
 
+/// C-29.
 #[test]
 fn http_is_for_this_machine_only() {
     for url in [

@@ -103,6 +103,7 @@ fn the_life_that_was_asked_for_counts_where_nothing_else_tells() {
     );
 }
 
+/// T7.
 #[test]
 fn a_token_comes_with_the_headers_its_api_wants() {
     let tok = json!({"access_token": "tok", "token_type": "Bearer", "expires_in": 60});
@@ -373,6 +374,7 @@ fn a_signer_is_told_when_its_clock_is_off() {
     assert!(!refused("Sat, 21 Nov 2026 00:00:04 GMT").contains("clock"));
 }
 
+/// F20.
 #[test]
 fn a_provider_s_words_are_one_short_line_without_a_secret_in_them() {
     let says = |words: &str| {

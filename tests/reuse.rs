@@ -29,6 +29,7 @@ fn a_token_is_reused_until_ten_seconds_before_its_end() {
     assert_eq!(client.counter(Counter::Requests), 2);
 }
 
+/// E20: the provider counts from when it made the reply.
 #[test]
 fn life_counts_from_before_the_request_left() {
     let world = World::new();
@@ -56,6 +57,7 @@ fn min_valid_s_is_honoured_and_capped_at_half_the_life() {
     assert!(warnings[0].contains("min_valid_s") && warnings[0].contains("1800 s"));
 }
 
+/// E24, E25: nobody sets the clock that a token ages by, and it counts suspend.
 #[test]
 fn a_step_of_the_wall_clock_costs_no_request_and_prolongs_no_token() {
     let world = World::new();
@@ -70,6 +72,7 @@ fn a_step_of_the_wall_clock_costs_no_request_and_prolongs_no_token() {
     assert_eq!(value(&client), "canary-token-2");
 }
 
+/// E19: a life shorter than any margin.
 #[test]
 fn a_token_without_life_is_handed_out_for_a_second() {
     for expires_in in [0, -1, 1] {
@@ -104,6 +107,7 @@ fn callers(
     handles
 }
 
+/// F14, F18: a new token may end the old one, and everybody comes at once.
 #[test]
 fn concurrent_misses_send_one_request() {
     let world = World::new();
@@ -165,6 +169,7 @@ fn a_waiter_leaves_at_its_own_deadline_without_harm_to_the_request() {
     assert_eq!(world.provider.count(), 1);
 }
 
+/// F19.
 #[test]
 fn one_caller_refreshes_ahead_while_the_others_keep_the_valid_token() {
     let world = World::new();
@@ -328,6 +333,7 @@ fn refresh_joins_only_a_request_begun_after_it() {
     assert_eq!(world.provider.count(), 2);
 }
 
+/// F15, F16, F17, D-21: tokens die early, come again, and are rejected late.
 #[test]
 fn invalidate_drops_the_token_only_if_it_is_still_the_cached_one() {
     let world = World::new();
@@ -465,6 +471,7 @@ fn slots_without_a_client_linger_while_their_token_lives_and_at_most_64_of_them(
     assert_eq!(world.seams.registry.len(), 0, "nothing lingers without life");
 }
 
+/// D-22.
 #[test]
 fn a_sibling_has_its_own_token_for_another_scope_and_cannot_change_who_it_is() {
     let world = World::new();
@@ -522,6 +529,7 @@ fn a_refresh_ahead_is_not_answered_by_the_store_with_the_same_token() {
     assert_eq!(client.counter(Counter::StoreHits), 0);
 }
 
+/// E21: a store holds the end, not what was left.
 #[test]
 fn a_dead_token_in_the_store_is_not_served_after_a_reboot() {
     let store = Arc::new(MapStore::default());

@@ -288,6 +288,7 @@ mod tests {
         assert!(error.to_string().starts_with("resolve: no address for localhost; check the name"), "{error}");
     }
 
+    /// C-02.
     #[test]
     fn of_many_addresses_eight_are_tried_both_families_in_turn() {
         let six = |n: u16| SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, n], 443));
@@ -307,6 +308,7 @@ mod tests {
         }
     }
 
+    /// C-02, C-36.
     #[test]
     fn each_call_looks_the_name_up_anew_and_goes_on_to_an_address_that_answers() {
         use std::io::{Read, Write};
