@@ -1,6 +1,7 @@
 //! Programs in C, C++ and Python, run against the library of this build.
 #![allow(dead_code, unreachable_pub)] // each test file uses a part
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -33,7 +34,10 @@ pub fn command(program: impl AsRef<std::ffi::OsStr>, options: &[(String, String)
 /// What came of a program; none prints a secret or a token.
 pub fn run(mut command: Command, install: &str) -> Output {
     let output = command.output();
-    let output = output.unwrap_or_else(|e| panic!("{:?} cannot be run: {e}; install {install}", command.get_program()));
+    let output = output.unwrap_or_else(|e| {
+        let advice = if e.kind() == ErrorKind::NotFound { format!("; install {install}") } else { String::new() };
+        panic!("{:?} cannot be run: {e}{advice}", command.get_program())
+    });
     canary::search(&String::from_utf8_lossy(&output.stdout));
     canary::search(&String::from_utf8_lossy(&output.stderr));
     output
@@ -59,12 +63,15 @@ pub fn compile(source: &str) -> PathBuf {
 /// Compiles a program against the committed headers and the library of this build.
 pub fn compile_as(compiler: &str, standard: &str, sources: &[&str]) -> PathBuf {
     let stem = Path::new(sources[0]).file_stem().unwrap().to_str().unwrap();
+    // Another run beside this one may be executing the same program.
     let program = built().join(format!("{stem}-{compiler}-{standard}"));
+    let mine = program.with_extension(std::process::id().to_string());
     let mut command = Command::new(compiler);
     command.arg(format!("-std={standard}")).args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread", "-I"]);
     command.arg(root().join("include")).args(sources.iter().map(|source| root().join(source)));
-    command.arg("-L").arg(built()).arg("-ltokauth").arg("-o").arg(&program);
+    command.arg("-L").arg(built()).arg("-ltokauth").arg("-o").arg(&mine);
     printed(command, "gcc and g++ (Debian: apt-get install gcc g++ libc6-dev)");
+    std::fs::rename(mine, &program).unwrap();
     program
 }
 

@@ -4,13 +4,17 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, mpsc};
+use std::time::Duration;
 
 use serde_json::Value;
 
 #[allow(dead_code)] // the stand-in uses its flaws
 #[path = "../standin/certificates.rs"]
 mod certificates;
+
+/// No server takes so long to tell where it is.
+const START: Duration = Duration::from_secs(60);
 
 /// A running server. It ends when this is dropped, and with this process, however that ends.
 pub struct Server {
@@ -23,11 +27,23 @@ impl Server {
     /// Runs `script`, installing all servers first if that is not done.
     pub fn start(script: &str) -> Server {
         let mut node = Command::new("node");
-        node.arg(script).current_dir(installed()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        node.arg(script)
+            .current_dir(installed())
+            .env("CERTIFICATES", certificates())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut child = node.spawn().unwrap_or_else(|e| panic!("node cannot be run: {e}; {INSTALL}"));
         let mut pipes = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        let known = line(&mut pipes.1);
-        Server { child, pipes: Mutex::new(pipes), known }
+        let (tell, told) = mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            let _ = tell.send(line(&mut pipes.1));
+            pipes
+        });
+        let known = told.recv_timeout(START).unwrap_or_else(|e| {
+            let _ = child.kill();
+            panic!("{script} does not start: {e}")
+        });
+        Server { child, pipes: Mutex::new(reader.join().unwrap()), known }
     }
 
     /// What the script tells of itself: addresses, clients and their secrets.
@@ -66,7 +82,7 @@ fn line(stdout: &mut BufReader<ChildStdout>) -> Value {
 
 /// The root of every certificate here.
 pub fn ca_file() -> PathBuf {
-    installed().join("certificates/ca.pem")
+    certificates().join("ca.pem")
 }
 
 const INSTALL: &str = "install Node 20 or newer with npm (nodejs.org; Debian 13: apt-get install nodejs npm)";
@@ -76,7 +92,7 @@ fn installed() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("servers");
-        std::fs::create_dir_all(folder.join("certificates")).unwrap();
+        std::fs::create_dir_all(&folder).unwrap();
         for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers")).unwrap() {
             let file = entry.unwrap();
             std::fs::copy(file.path(), folder.join(file.file_name())).unwrap();
@@ -85,7 +101,6 @@ fn installed() -> &'static Path {
         let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
         assert!(major.is_some_and(|major| major >= 20), "this is Node {version}; {INSTALL}");
         install(&folder);
-        certify(&folder.join("certificates"));
         folder
     })
 }
@@ -94,7 +109,7 @@ fn installed() -> &'static Path {
 fn install(folder: &Path) {
     let (lock, stamp) = (folder.join("package-lock.json"), folder.join("node_modules/installed-lock.json"));
     if std::fs::read(&stamp).ok() != std::fs::read(&lock).ok() {
-        run("npm", &["ci", "--no-audit", "--no-fund", "--ignore-scripts"], folder);
+        run("npm", &["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--cache", "npm-cache"], folder);
         std::fs::copy(lock, stamp).unwrap();
     }
 }
@@ -106,15 +121,23 @@ fn run(program: &str, arguments: &[&str], folder: &Path) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-fn certify(folder: &Path) {
-    let authority = certificates::Authority::new();
-    std::fs::write(folder.join("ca.pem"), &authority.pem).unwrap();
-    for (name, names) in [("localhost", ["localhost", "127.0.0.1"]), ("elsewhere", ["elsewhere.example", "127.0.0.2"])]
-    {
-        let (certificate, key) = authority.certify(&names, None);
-        std::fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
-        std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
-    }
+/// Where the servers' certificates are, made for this process: another may run beside it.
+fn certificates() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = installed().join(format!("certificates-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let authority = certificates::Authority::new();
+        std::fs::write(folder.join("ca.pem"), &authority.pem).unwrap();
+        for (name, names) in
+            [("localhost", ["localhost", "127.0.0.1"]), ("elsewhere", ["elsewhere.example", "127.0.0.2"])]
+        {
+            let (certificate, key) = authority.certify(&names, None);
+            std::fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
+            std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+        }
+        folder
+    })
 }
 
 /// The answer of an API to these headers.

@@ -1,4 +1,4 @@
-// oidc-provider over http and three TLS listeners, with the certificates in the folder of that name.
+// oidc-provider over http and three TLS listeners, with the certificates in the folder CERTIFICATES.
 //   POST /token, POST /token/introspection    its own; JWTs are not introspected
 //   GET /api                                  lets in whoever has a JWT of this server, and tells its claims
 import { listen, secret, serve, specials } from './serve.mjs'; // before what is to be quiet
@@ -35,7 +35,7 @@ const count = (request, response) => {
   if (request.url === '/token') seen.token_requests += 1;
   handle(request, response);
 };
-const file = (name) => fs.readFileSync(new URL(`certificates/${name}`, import.meta.url));
+const file = (name) => fs.readFileSync(`${process.env.CERTIFICATES}/${name}`);
 const tls = (name, more) => https.createServer({ cert: file(`${name}.pem`), key: file(`${name}.key`), ...more }, count);
 const urls = {
   http: await listen(http.createServer(count)),
