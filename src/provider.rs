@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-use check::place;
-pub(crate) use check::{RESERVED_HEADERS, is_header_value};
+pub(crate) use check::{PLAIN_HEADERS, RESERVED_HEADERS, SHARED, is_header_value};
+use check::{place, without_value};
 pub(crate) use template::{Ordered, Piece, Pointer, Template, duration_seconds};
 
 use crate::error::{Error, ErrorKind};
@@ -95,6 +95,16 @@ pub(crate) struct Input {
     pub(crate) min_length: Option<usize>,
     /// The longest, in characters.
     pub(crate) max_length: Option<usize>,
+}
+
+impl Input {
+    /// Whether its rules allow this text; of a URL only its user can tell.
+    fn takes(&self, text: &str) -> bool {
+        let length = text.chars().count();
+        self.min_length.is_none_or(|min| min <= length)
+            && self.max_length.is_none_or(|max| length <= max)
+            && (self.kind != InputKind::Duration || duration_seconds(text).is_some())
+    }
 }
 
 /// What the text of an input means.
@@ -265,10 +275,11 @@ pub(crate) struct Response {
     pub(crate) expiry: Expiry,
     /// JSON pointers to members that must have these values, or the reply is a refusal.
     pub(crate) expect: Ordered<serde_json::Value>,
-    /// Where the provider's own code is in a refusal: the first that is there. A code under a name that begins with `err`,
-    /// and one that `errors` knows, make any reply a refusal.
+    /// Where the provider's own code is in a refusal: the first that is there. `/error` unless set, then where Okta,
+    /// Fitbit, UPS, WeChat and others have it. What stands under a name that begins with `err`, and a code that `errors`
+    /// knows, make any reply a refusal.
     pub(crate) error_code: Vec<Pointer>,
-    /// Where its words are: the first that is there.
+    /// Where its words are: the first that is there. `/error_description` unless set, then `/message` and others.
     pub(crate) error_message: Vec<Pointer>,
     /// Where a refusal says how long to wait, besides `Retry-After`.
     pub(crate) retry_after: Option<Wait>,
@@ -300,25 +311,25 @@ impl Default for Response {
 
 /// RFC 6749 section 5.2 first; then what is in front of, or instead of, the servers that follow it: Okta, a firewall's
 /// object, Fitbit, UPS, WeChat, and whatever else has a code.
-const ERROR_CODES: [&str; 9] = [
+const ERROR_CODES: [&str; 10] = [
     "/error",
     "/errorCode",
     "/error/code",
     "/error/status_code",
     "/errors/0/errorType",
     "/errors/0/code",
+    "/errors/0",
     "/response/errors/0/code",
     "/errcode",
     "/code",
 ];
 /// The words to those codes, and those of RFC 9457.
-const ERROR_MESSAGES: [&str; 10] = [
+const ERROR_MESSAGES: [&str; 9] = [
     "/error_description",
     "/errorSummary",
     "/error/message",
     "/errors/0/message",
     "/response/errors/0/message",
-    "/errors/0",
     "/errmsg",
     "/message",
     "/detail",
@@ -430,10 +441,10 @@ impl Provider {
     /// Reads and checks a description; the error says where it is broken and why.
     pub(crate) fn parse(text: Cow<'static, str>) -> Result<Provider, Error> {
         let mut provider: Provider =
-            serde_json::from_str(&text).map_err(|e| match text.trim_start().starts_with(['"', '[']) {
+            serde_json::from_str(&text).map_err(|e| match text.trim_start().starts_with('{') {
+                true => broken(place(&text, &e), &without_value(&e)),
                 // Any other file may stand here by mistake, and its text is nobody's business.
-                true => broken("the top".to_owned(), "this is not a JSON object"),
-                false => broken(place(&text, &e), &e.to_string()),
+                false => broken("the top".to_owned(), "this is not a JSON object"),
             })?;
         provider.check().map_err(|(path, reason)| broken(path, &reason))?;
         provider.source = text;

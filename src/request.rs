@@ -9,7 +9,8 @@ use zeroize::Zeroizing;
 use crate::credential::{basic, sign};
 use crate::error::{Error, ErrorKind, Step};
 use crate::provider::{
-    self, Auth, BodyKind, CLIENT_ID, CLIENT_SECRET, Computed, Field, Piece, Template, TimeUnit, is_header_value,
+    Auth, BodyKind, CLIENT_ID, CLIENT_SECRET, Computed, Field, Input, InputKind, PLAIN_HEADERS, Piece, SHARED,
+    Template, TimeUnit, is_header_value,
 };
 use crate::secret::Secret;
 use crate::settings::{Settings, without_query};
@@ -49,9 +50,6 @@ impl fmt::Debug for Head {
 
 /// 2001-09-09. From here until 2286 a time has as many digits as any other, so that a body is as long as its head says.
 const CLOCK_MIN: Duration = Duration::from_secs(1_000_000_000);
-
-/// Headers that may be shown.
-const PLAIN_HEADERS: [&str; 3] = ["accept", "content-type", "user-agent"];
 
 /// Everything but unreserved characters (RFC 3986 section 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -133,9 +131,11 @@ impl<'a> Plan<'a> {
         let json = serde_json::to_string(self.secret.expose()).unwrap_or_default();
         let written = [percent, form, json.trim_matches('"').to_owned()].map(Secret::new);
         let own = self.settings.params.iter().chain(&self.settings.headers).chain(&head.headers);
-        let own = own
-            .filter(|(name, value)| value.expose().len() >= 8 && !PLAIN_HEADERS.contains(&&*name.to_ascii_lowercase()));
-        written.into_iter().chain([self.secret.clone()]).chain(own.map(|(_, value)| value.clone())).collect()
+        let own = own.filter(|(name, _)| !PLAIN_HEADERS.contains(&&*name.to_ascii_lowercase()));
+        let inputs = self.settings.provider.inputs.iter().filter(|(name, input)| may_be_secret(name, input));
+        let inputs = inputs.filter_map(|(name, _)| self.settings.input(name).map(Secret::from));
+        let own = own.map(|(_, value)| value.clone()).chain(inputs).filter(|value| value.expose().len() >= 8);
+        written.into_iter().chain([self.secret.clone()]).chain(own).collect()
     }
 
     /// The body, signed for this moment.
@@ -209,9 +209,10 @@ impl<'a> Plan<'a> {
         match computed.iter().find(|(known, _)| *known == name) {
             Some((_, value)) => Some(value.clone()),
             None => self.settings.input(name).map(|text| match self.settings.provider.inputs.get(name) {
-                Some(input) if input.kind == provider::InputKind::Duration => {
+                Some(input) if input.kind == InputKind::Duration => {
                     text.parse().map_or_else(|_| Value::text(text), Value::Number)
                 }
+                Some(input) if may_be_secret(name, input) => Value::Text(Sort::Secret, Secret::from(text)),
                 _ => Value::text(text),
             }),
         }
@@ -235,6 +236,11 @@ impl<'a> Plan<'a> {
         }
         Some(Value::Text(sort, Secret::new(std::mem::take(&mut text))))
     }
+}
+
+/// A provider's own input may be a second secret, whatever it is called.
+fn may_be_secret(name: &str, input: &Input) -> bool {
+    input.kind == InputKind::Text && !SHARED.contains(&name)
 }
 
 /// Names are compared without case, the later value wins.

@@ -19,7 +19,7 @@ use crate::provider::{Expiry, ExpiryUnit, Provider, duration_seconds};
 use crate::secret::Secret;
 
 use refusal::{redirected, refused, tells_error};
-use words::{is_code, quote, title};
+use words::{quote, title};
 
 /// What came back: a whole reply.
 #[allow(clippy::exhaustive_structs)] // transports make them
@@ -135,8 +135,8 @@ fn accept(asked: &Asked<'_>, reply: &Reply, document: &Value) -> Result<Grant, E
     let read = end.and_then(|end| told(&rules.expiry, end));
     Ok(Grant {
         token: Zeroizing::new(token.to_owned()),
-        token_type: rules.token_type.find(document).and_then(words).filter(|text| !text.is_empty()),
-        scope: rules.scope.find(document).and_then(words),
+        token_type: rules.token_type.find(document).and_then(joined).filter(|text| is_type(text)),
+        scope: rules.scope.find(document).and_then(joined).filter(|text| text.len() <= TOKEN_MAX),
         odd_expiry: read.is_none() && end.is_some_and(|end| !end.is_null()),
         told: Told {
             jwt_exp: jwt_exp(token),
@@ -163,13 +163,18 @@ fn told(rules: &Expiry, end: &Value) -> Option<Told> {
 }
 
 /// A text, or a list of texts joined by blanks; nothing that could break out of a header.
-fn words(value: &Value) -> Option<String> {
+fn joined(value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(Value::as_str).collect::<Option<Vec<_>>>()?.join(" "),
         _ => return None,
     };
     (!text.contains(char::is_control)).then_some(text)
+}
+
+/// Visible ASCII, blanks between: `Application Access Token`.
+fn is_type(text: &str) -> bool {
+    (1..=256).contains(&text.len()) && text.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
 }
 
 /// A whole number from `3600`, `"3600"`, `3600.0`, `"3.6e3"`; fractions are cut, what is too large is the largest.
@@ -194,13 +199,18 @@ fn jwt_exp(token: &str) -> Option<i64> {
     whole(serde_json::from_slice::<Value>(&claims).ok()?.get("exp")?)
 }
 
-/// Where a reply in JSON holds texts, for whoever looks for the token elsewhere. (A bare token can look like a form.)
+/// Where a reply in JSON holds texts, for whoever looks for the token elsewhere. A name that could be a token itself is
+/// not told, nor what is below it. (A bare token can look like a form.)
 fn members(asked: &Asked<'_>, reply: &Reply, document: &Value) -> String {
     fn texts(value: &Value, path: &str, found: &mut Vec<String>) {
-        for (name, member) in value.as_object().into_iter().flatten() {
+        let names = value.as_object().into_iter().flatten();
+        for (name, member) in names.filter(|(name, _)| is_plain_name(name)) {
+            if found.len() == MEMBERS_MAX {
+                return;
+            }
             let path = format!("{path}/{name}");
             match member {
-                Value::String(_) if is_code(name) => found.push(path),
+                Value::String(_) => found.push(path),
                 _ => texts(member, &path, found),
             }
         }
@@ -209,19 +219,29 @@ fn members(asked: &Asked<'_>, reply: &Reply, document: &Value) -> String {
     if reply.body.trim_ascii_start().starts_with(b"{") {
         texts(document, "", &mut found);
     }
-    found.truncate(MEMBERS_MAX);
     quote(&found.join(", "), asked.secrets).map_or_else(String::new, |found| format!(" (there are texts at {found})"))
 }
 
+fn is_plain_name(name: &str) -> bool {
+    (1..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_')
+}
+
 fn unreadable(asked: &Asked<'_>, reply: &Reply, fault: &str) -> Error {
-    let told = |text: Option<&str>| text.and_then(|text| quote(text, asked.secrets));
-    let coding = told(reply.header("content-encoding"));
-    let found = match (coding, told(reply.header("content-type")), told(title(&reply.body))) {
+    // Nobody knows what in such a body is a token, so nothing of it is repeated.
+    let body = [Secret::from(&*String::from_utf8_lossy(&reply.body))];
+    let label = |name| {
+        let label = quote(reply.header(name)?, asked.secrets)?;
+        quote(&label, &body)
+    };
+    let title = || quote(title(&reply.body)?, asked.secrets);
+    let found = match label("content-encoding") {
         _ if reply.body.is_empty() => "with an empty body".to_owned(),
-        (Some(coding), ..) => format!("with a body in {coding}, which was not asked for"),
-        (None, _, Some(title)) => format!("with a page \"{title}\""),
-        (None, Some(label), None) => format!("with {label} {fault}"),
-        (None, None, None) => format!("with a body {fault}"),
+        Some(coding) => format!("with a body in {coding}, which was not asked for"),
+        None => match (title(), label("content-type")) {
+            (Some(title), _) => format!("with a page \"{title}\""),
+            (None, Some(label)) => format!("with {label} {fault}"),
+            (None, None) => format!("with a body {fault}"),
+        },
     };
     unusable(asked, reply, Step::Reply, &found)
 }

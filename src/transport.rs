@@ -186,8 +186,8 @@ impl Transport for Http {
         let whole = |body| Ok(Sent::Reply(Reply { status, headers, body: Zeroizing::new(body) }));
         match response.body_mut().with_config().limit(BODY_MAX + 1).read_to_vec() {
             Ok(body) if body.len() as u64 <= BODY_MAX => whole(body),
-            // A refusal is told by its status, whatever came with it.
-            Ok(_) | Err(ureq::Error::BodyExceedsLimit(_)) if !(200..300).contains(&status) => whole(Vec::new()),
+            // A refusal is told by its head, whatever became of the rest.
+            _ if !(200..300).contains(&status) => whole(Vec::new()),
             Ok(_) | Err(ureq::Error::BodyExceedsLimit(_)) => Ok(Sent::Lost(
                 Error::new(
                     ErrorKind::BadResponse,

@@ -7,7 +7,7 @@ mod standin;
 mod temp;
 
 use std::io::Write as _;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use languages::{
     PYTHON, built, command, compile, compile_as, get_token_in_c, get_token_in_cpp, get_token_in_python, printed,
@@ -213,4 +213,50 @@ fn the_python_binding_works_and_knows_the_whole_header() {
     let standin = Standin::start();
     let text = printed(python("tests/python/test_binding.py", &standin.oauth2_options("post")), PYTHON);
     assert!(text.ends_with("OK\n") && !text.contains("skipped"), "{text}");
+}
+
+/// Here, for Python's regular expressions are what those of JSON Schema commonly are.
+#[test]
+fn the_patterns_of_the_schema_mean_what_the_types_do() {
+    let schema = include_str!("../src/providers/schema.json");
+    let mut program = command("python3", &[]);
+    program.args([
+        "-c",
+        "import json, re, sys\nfor pattern, text in json.load(sys.stdin):\n    print(bool(re.search(pattern, text)))",
+    ]);
+    let pattern = |definition: &str| {
+        let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
+        schema
+            .pointer(definition)
+            .and_then(|pattern| pattern.as_str())
+            .unwrap_or_else(|| panic!("{definition}"))
+            .to_owned()
+    };
+    let (name, template, pointer) =
+        (pattern("/properties/name/pattern"), pattern("/$defs/Template/pattern"), pattern("/$defs/Pointer/pattern"));
+    let table = [
+        (&name, "event-temple2", true),
+        (&name, "Event", false),
+        (&name, "", false),
+        (&name, "a\nb", false),
+        (&template, "", true),
+        (&template, "a {client_id} b{x2}", true),
+        (&template, "{client_id", false),
+        (&template, "client}", false),
+        (&template, "{Client Id}", false),
+        (&template, "{}", false),
+        (&pointer, "/a/0/b~1c~0", true),
+        (&pointer, "/", true),
+        (&pointer, "a", false),
+        (&pointer, "", false),
+        (&pointer, "/a~2", false),
+        (&pointer, "/a~", false),
+    ];
+    let questions: Vec<_> = table.iter().map(|(pattern, text, _)| (pattern, text)).collect();
+    let mut child =
+        program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap_or_else(|e| panic!("{e}: {PYTHON}"));
+    child.stdin.take().unwrap().write_all(serde_json::to_string(&questions).unwrap().as_bytes()).unwrap();
+    let answers = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let answers: Vec<bool> = answers.lines().map(|line| line == "True").collect();
+    assert_eq!(answers, table.map(|(_, _, sound)| sound), "{questions:?}");
 }

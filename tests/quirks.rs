@@ -28,7 +28,7 @@ struct Row {
 }
 
 enum Expected {
-    Token { life: i64, scope: Option<&'static str> },
+    Token { life: i64, scope: Option<&'static str>, token_type: &'static str },
     Error { kind: ErrorKind, class: tokauth::seams::RetryClass, code: Option<&'static str>, words: &'static str },
     Wait(ErrorKind, Option<Duration>),
 }
@@ -47,7 +47,12 @@ impl Row {
 
 /// The token, with this life.
 fn lives(life: i64) -> Expected {
-    Expected::Token { life, scope: None }
+    Expected::Token { life, scope: None, token_type: "Bearer" }
+}
+
+/// The token, with this type.
+fn typed(token_type: &'static str) -> Expected {
+    Expected::Token { life: 300, scope: None, token_type }
 }
 
 fn fails(
@@ -107,10 +112,12 @@ fn check(rows: Vec<Row>) {
         let outcome = client.token();
         let what = format!("{number}: HTTP {status} {shown}\n  gave {outcome:?}");
         match (outcome, expected) {
-            (Ok(token), Expected::Token { life, scope }) => {
+            (Ok(token), Expected::Token { life, scope, token_type }) => {
                 assert_eq!(token.expires_at() - NOW as i64, life, "{what}");
                 assert!(scope.is_none() || token.scope() == scope, "{what}: scope {:?}", token.scope());
+                assert_eq!(token.token_type(), token_type, "{what}");
                 assert!(token.value().contains("canary-token"), "{what}");
+                assert!(token.value().bytes().all(|b| b.is_ascii_graphic()), "{what}");
             }
             (Err(error), expected) => {
                 let text = error.to_string();
@@ -124,7 +131,10 @@ fn check(rows: Vec<Row>) {
                         assert_eq!(step == "token: ", deep, "{what}");
                         assert!(text.starts_with(step), "{what}");
                     }
-                    Wait(kind, wait) => assert_eq!((error.kind(), error.retry_after()), (kind, wait), "{what}"),
+                    Wait(kind, wait) => {
+                        assert_eq!((error.kind(), error.retry_after()), (kind, wait), "{what}");
+                        assert_eq!(error.retry_class(), Refused, "{what}");
+                    }
                     Expected::Token { .. } => panic!("{what}"),
                 }
                 assert_eq!(error.http_status(), Some(status), "{what}");
@@ -304,14 +314,27 @@ fn the_token_is_found_wherever_the_description_points() {
     rows.extend([
         row("T1, D-20 a wrapper that is not there", built_in("eventhos"), 201, json!({"code": 200_000}).to_string(), odd("the token at /content/jwt_token is missing; is base_url the token endpoint?")),
         row("T2 a description that points elsewhere", wrong, 200, token(json!({"data": {"jwt": "x"}})), odd("the token at /data/token is missing (there are texts at /access_token, /data/jwt, /token_type); is token_url the token endpoint, and the description right?")),
+        row(
+            "T2 many texts",
+            oauth2(),
+            200,
+            r#"{"a":"","b":{"c":"","d":""},"e":"","f":"","g":""}"#,
+            odd("is missing (there are texts at /a, /b/c, /b/d, /e, /f); is token_url"),
+        ),
+        row("T2 a token as a name", oauth2(), 200, r#"{"sessions":{"canary-token-9":"Bearer"}}"#, odd("is missing; is")),
+        row("T2 and names below it", oauth2(), 200, r#"{"canary.token":{"user":"x"}}"#, odd("is missing; is token_url")),
         row("T2 a bare token", oauth2(), 200, "canarytoken==", odd("the token at /access_token is missing; is token_url")),
         row("T3 in a header, as Keystone's", oauth2(), 201, json!({"token": {"methods": ["password"]}}).to_string(), odd("/access_token is missing")).header("x-subject-token", TOKEN),
         row("T4 both", oauth2(), 200, token(json!({"token": "another"})), lives(300)),
         row("T5, D-08 no type", oauth2(), 200, json!({"access_token": TOKEN}).to_string(), lives(300)),
-        row("T6 eBay", oauth2(), 200, token(json!({"token_type": "Application Access Token"})), lives(300)),
-        row("D-08 BEARER", oauth2(), 200, token(json!({"token_type": "BEARER"})), lives(300)),
-        row("D-08 mac", oauth2(), 200, token(json!({"token_type": "mac"})), lives(300)),
-        row("D-08 a list", oauth2(), 200, token(json!({"token_type": ["Bearer"]})), lives(300)),
+        row("T6 eBay", oauth2(), 200, token(json!({"token_type": "Application Access Token"})), typed("Application Access Token")),
+        row("D-08 BEARER", oauth2(), 200, token(json!({"token_type": "BEARER"})), typed("BEARER")),
+        row("D-08 mac", oauth2(), 200, token(json!({"token_type": "mac"})), typed("mac")),
+        row("D-08 a list", oauth2(), 200, token(json!({"token_type": ["DPoP"]})), typed("DPoP")),
+        row("D-08 an object", oauth2(), 200, token(json!({"token_type": {"a": 1}})), typed("Bearer")),
+        row("D-08 marks that turn text", oauth2(), 200, token(json!({"token_type": "Be\u{202e}arer"})), typed("Bearer")),
+        row("D-08 a header within", oauth2(), 200, token(json!({"token_type": "x\r\ny"})), typed("Bearer")),
+        row("D-08 too long", oauth2(), 200, token(json!({"token_type": "x".repeat(257)})), typed("Bearer")),
         good("canary-token:with:colons"),
         good("00D!canary-token.Salesforce"),
         good("T1RLAQ*canary-token*Sabre*"),
@@ -336,14 +359,21 @@ fn the_token_is_found_wherever_the_description_points() {
 #[test]
 fn a_reply_is_read_by_what_it_holds_whatever_its_frame() {
     let gzip = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xabVJLNN-.\x8e/\xc9\xcfN".to_vec();
+    let two_tokens = r#"{"access_token":"canary-token-1","access_token":"canary-token-2"}"#;
     let labelled =
         |number, label: &str, body: String| row(number, oauth2(), 200, body, lives(300)).header("content-type", label);
     let plain = || token(json!({}));
     let scope = |number, value: Value, scope| {
-        row(number, oauth2(), 200, token(json!({"scope": value})), Expected::Token { life: 300, scope })
+        row(
+            number,
+            oauth2(),
+            200,
+            token(json!({"scope": value})),
+            Expected::Token { life: 300, scope, token_type: "Bearer" },
+        )
     };
     let form = format!("access_token={TOKEN}&expires_in=3600&token_type=bearer&scope=a%20b+c");
-    let formed = || Expected::Token { life: 3600, scope: Some("a b c") };
+    let formed = || Expected::Token { life: 3600, scope: Some("a b c"), token_type: "bearer" };
     let (strict, _file) = described(json!({"expect": {"/success": true}}));
     let (feishu, _other) = described(
         json!({"token": "/tenant_access_token", "expect": {"/code": 0}, "error_code": ["/code"], "error_message": ["/msg"]}),
@@ -376,8 +406,22 @@ fn a_reply_is_read_by_what_it_holds_whatever_its_frame() {
             strict,
             200,
             token(json!({"success": false, "message": "no canary-token-of-the-row"})),
-            refused(None, "mine refused the request (HTTP 200)"),
+            fails(Denied, Ambiguous, None, "mine refused the request (HTTP 200)"),
         ),
+        row(
+            "R1 an object",
+            oauth2(),
+            200,
+            r#"{"error":{"message":"Blocked","status":"PERMISSION_DENIED"}}"#,
+            refused(None, "saying \"Blocked\""),
+        ),
+        row("R1, D-18 an object", oauth2(), 200, token(json!({"error": {"message": "x"}})), odd("beside an error")),
+        row("R1, D-18 a list", oauth2(), 200, token(json!({"errors": ["bad"]})), odd("beside an error")),
+        row("R1, D-18 true", oauth2(), 200, token(json!({"error": true})), odd("beside an error")),
+        row("R1 no error, as a text", oauth2(), 200, token(json!({"errcode": "0", "error": "null"})), lives(300)),
+        row("R1 no error, as a blank", oauth2(), 200, token(json!({"errorCode": 0.0, "error": " "})), lives(300)),
+        row("R1 no error at all", oauth2(), 200, token(json!({"error": false, "errors": []})), lives(300)),
+        row("R1 no error in a form", oauth2(), 200, format!("errcode=0&access_token={TOKEN}"), lives(300)),
         row(
             "R1 Casdoor",
             oauth2(),
@@ -456,6 +500,7 @@ fn a_reply_is_read_by_what_it_holds_whatever_its_frame() {
             odd("with application/xml that is no JSON"),
         )
         .header("content-type", "application/xml"),
+        row("R8 XML that could be a form", oauth2(), 200, "<t/a=\"canary\">", odd("with a body that is no JSON")),
         row("R9 a byte order mark", oauth2(), 200, format!("\u{feff}{}", plain()), lives(300)),
         row("R4 blanks around", oauth2(), 200, format!("\r\n \t{}\r\n", plain()), lives(300)),
         row("R10, C-15 gzip", oauth2(), 200, gzip.clone(), odd("with a body in gzip, which was not asked for"))
@@ -469,6 +514,29 @@ fn a_reply_is_read_by_what_it_holds_whatever_its_frame() {
         )
         .header("content-type", "application/json"),
         row("R10 the header without gzip", oauth2(), 200, plain(), lives(300)).header("content-encoding", "gzip"),
+        row(
+            "R10 a label that repeats the body",
+            oauth2(),
+            200,
+            two_tokens,
+            odd("with a body that gives one member two values"),
+        )
+        .header("content-type", "canary-token-1"),
+        row(
+            "R10 a coding that repeats it",
+            oauth2(),
+            200,
+            two_tokens,
+            odd("with a body that gives one member two values"),
+        )
+        .header("content-encoding", "canary-token-1"),
+        row(
+            "R6 a title in JSON is no page",
+            oauth2(),
+            200,
+            r#"{"access_token":"canary-token-1","a":"<title>canary-token-1</title>","a":2}"#,
+            odd("with a body that gives one member two values"),
+        ),
         row(
             "R10 a refusal in gzip",
             oauth2(),
@@ -727,7 +795,21 @@ fn a_refusal_is_told_in_the_provider_s_own_words() {
             oauth2(),
             400,
             json!({"error": "x".repeat(65)}).to_string(),
-            refused(None, "(HTTP 400);"),
+            refused(None, "(HTTP 400), saying \"xxxx"),
+        ),
+        row(
+            "F5 a sentence",
+            oauth2(),
+            401,
+            r#"{"error":"Bad credentials, try again"}"#,
+            refused(None, "saying \"Bad credentials, try again\""),
+        ),
+        row(
+            "F5 a line break behind",
+            oauth2(),
+            401,
+            "{\"error\":\" invalid_client\\n\"}",
+            refused("invalid_client", "check client_id, client_secret and auth"),
         ),
         row("F6 no code", oauth2(), 401, "", refused(None, "(HTTP 401); check client_id, client_secret and auth")),
         row(

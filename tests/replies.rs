@@ -45,21 +45,26 @@ fn each_provider_s_success_is_read() {
     let with_exp = jwt(&json!({"exp": now + 1800}));
     let without_exp = jwt(&json!({"sub": "x"}));
     for (provider, status, body, life) in [
-        ("calven", 200, json!({"access_token": "tok", "expires_in": 3600, "token_type": "Bearer"}), 3600),
+        ("calven", 200, json!({"access_token": "canary-token-1", "expires_in": 3600, "token_type": "Bearer"}), 3600),
         (
             "calven-hmac",
             200,
-            json!({"authenticated": true, "message": "ok", "token": "tok", "expiration": now + 409}),
+            json!({"authenticated": true, "message": "ok", "token": "canary-token-1", "expiration": now + 409}),
             409,
         ),
         (
             "calven-hmac",
             200,
-            json!({"authenticated": true, "message": "ok", "token": "tok", "expiration": (now + 409) * 1000}),
+            json!({"authenticated": true, "message": "ok", "token": "canary-token-1", "expiration": (now + 409) * 1000}),
             409,
         ),
-        ("calenso", 200, json!({"access_token": "tok", "token_type": "Bearer", "expires_in": 86400}), 86_400),
-        ("calenso", 200, json!({"access_token": "tok"}), 86_400),
+        (
+            "calenso",
+            200,
+            json!({"access_token": "canary-token-1", "token_type": "Bearer", "expires_in": 86400}),
+            86_400,
+        ),
+        ("calenso", 200, json!({"access_token": "canary-token-1"}), 86_400),
         ("authvia", 201, json!({"type": "Bearer", "token": with_exp}), 1800),
         ("authvia", 201, json!({"type": "Bearer", "token": without_exp}), 300),
         ("authvia", 201, json!({"type": "Bearer", "token": "opaque"}), 300),
@@ -72,12 +77,12 @@ fn each_provider_s_success_is_read() {
         (
             "event-temple",
             200,
-            json!({"access_token": "tok", "token_type": "Bearer", "expires_in": 7200, "created_at": now}),
+            json!({"access_token": "canary-token-1", "token_type": "Bearer", "expires_in": 7200, "created_at": now}),
             7200,
         ),
-        ("event-temple", 200, json!({"access_token": "tok"}), 7200),
-        ("feishu", 200, json!({"code": 0, "msg": "ok", "tenant_access_token": "tok", "expire": 7140}), 7140),
-        ("oauth2", 200, json!({"access_token": "tok", "token_type": "Bearer"}), 300),
+        ("event-temple", 200, json!({"access_token": "canary-token-1"}), 7200),
+        ("feishu", 200, json!({"code": 0, "msg": "ok", "tenant_access_token": "canary-token-1", "expire": 7140}), 7140),
+        ("oauth2", 200, json!({"access_token": "canary-token-1", "token_type": "Bearer"}), 300),
     ] {
         let builder = if provider == "oauth2" { oauth2() } else { client_of(provider) };
         let token = read(&builder, status, &[], &body.to_string()).unwrap();
@@ -106,32 +111,36 @@ fn the_life_that_was_asked_for_counts_where_nothing_else_tells() {
 /// T7.
 #[test]
 fn a_token_comes_with_the_headers_its_api_wants() {
-    let tok = json!({"access_token": "tok", "token_type": "Bearer", "expires_in": 60});
+    let tok = json!({"access_token": "canary-token-1", "token_type": "Bearer", "expires_in": 60});
     let table = [
-        (client_of("calven"), tok.clone(), vec![("Authorization", "Bearer tok")]),
+        (client_of("calven"), tok.clone(), vec![("Authorization", "Bearer canary-token-1")]),
         (
             client_of("calven").set("region", "usce1"),
             tok.clone(),
-            vec![("Authorization", "Bearer tok"), ("x-calven-region", "usce1")],
+            vec![("Authorization", "Bearer canary-token-1"), ("x-calven-region", "usce1")],
         ),
-        (client_of("event-temple"), tok.clone(), vec![("Authorization", "Bearer tok")]),
+        (client_of("event-temple"), tok.clone(), vec![("Authorization", "Bearer canary-token-1")]),
         (
             client_of("event-temple").set("org_id", "4711"),
             tok.clone(),
-            vec![("Authorization", "Bearer tok"), ("X-API-ORG", "4711")],
+            vec![("Authorization", "Bearer canary-token-1"), ("X-API-ORG", "4711")],
         ),
         (
             client_of("eventhos"),
-            json!({"content": {"jwt_token": "tok"}}),
-            vec![("Authorization", "BEARER tok"), ("access-key", "tok")],
+            json!({"content": {"jwt_token": "canary-token-1"}}),
+            vec![("Authorization", "BEARER canary-token-1"), ("access-key", "canary-token-1")],
         ),
-        (oauth2(), json!({"access_token": "tok", "token_type": "bEaReR"}), vec![("Authorization", "Bearer tok")]),
+        (
+            oauth2(),
+            json!({"access_token": "canary-token-1", "token_type": "bEaReR"}),
+            vec![("Authorization", "Bearer canary-token-1")],
+        ),
     ];
     for (builder, body, headers) in table {
         let token = read(&builder, 200, &[], &body.to_string()).unwrap();
         assert_eq!(token.headers().collect::<Vec<_>>(), headers);
         assert_eq!(token.authorization(), Some(headers[0].1));
-        assert_eq!(token.value(), "tok");
+        assert_eq!(token.value(), "canary-token-1");
     }
 }
 
@@ -355,6 +364,10 @@ fn a_redirect_is_never_followed_and_names_only_the_origin() {
         (301, Some("https://other.example/login?client_secret=x"), "to https://other.example,"),
         (307, Some("http://user:pass@other.example:81/"), "to http://other.example:81,"),
         (308, Some("/token/"), "to another path of the same host,"),
+        (308, Some("//other.example/token"), "to https://other.example,"),
+        (302, Some("/\\other.example/token"), "elsewhere,"),
+        (302, Some("*"), "elsewhere,"),
+        (302, Some("https://CANARY-SECRET-1.example/"), "elsewhere,"),
         (302, Some("::::"), "elsewhere,"),
     ] {
         let headers: Vec<_> = location.iter().map(|location| ("location", *location)).collect();
@@ -400,9 +413,12 @@ fn a_provider_s_words_are_one_short_line_without_a_secret_in_them() {
             .to_string()
             .contains("saying")
     );
-    for (secret, echo) in
-        [("a b c d e f g h", "got a+b+c+d+e+f+g+h"), ("pa\"ss\"wo\"rd\"1", "got pa\\\"ss\\\"wo\\\"rd\\\"1")]
-    {
+    for (secret, echo) in [
+        ("a b c d e f g h", "got a\tb\tc\td\te\tf\tg\th"),
+        ("a b c d e f g h", "got A B C D E F G H"),
+        ("a b c d e f g h", "got a+b+c+d+e+f+g+h"),
+        ("pa\"ss\"wo\"rd\"1", "got pa\\\"ss\\\"wo\\\"rd\\\"1"),
+    ] {
         let body = json!({"error_description": echo}).to_string();
         let text = read(&oauth2().client_secret(secret).auth("post"), 400, &[], &body).unwrap_err().to_string();
         assert!(!text.contains("saying"), "{text}");

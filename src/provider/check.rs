@@ -7,6 +7,8 @@ use crate::options::OPTIONS;
 /// Headers that the transport writes, or that could not be told apart from its own.
 pub(crate) const RESERVED_HEADERS: [&str; 6] =
     ["host", "content-length", "transfer-encoding", "connection", "expect", "upgrade"];
+/// Headers that a log shows.
+pub(crate) const PLAIN_HEADERS: [&str; 3] = ["accept", "content-type", "user-agent"];
 /// A place in the description, and what is wrong there.
 pub(super) type Fault = (String, String);
 
@@ -14,11 +16,15 @@ fn fault(path: impl Into<String>, reason: impl Into<String>) -> Result<(), Fault
     Err((path.into(), reason.into()))
 }
 
-/// Options that a provider may take or not; the names of all others are taken.
-const SHARED: [&str; 4] = [CLIENT_ID, "scope", "audience", "resource"];
+/// Options that a provider may take or not, none of them secret; the names of all others are taken.
+pub(crate) const SHARED: [&str; 4] = [CLIENT_ID, "scope", "audience", "resource"];
 
 impl Provider {
     pub(super) fn check(&self) -> Result<(), Fault> {
+        let auth = &self.request.auth;
+        if let Some(twice) = (1..auth.len()).find(|index| auth[..*index].contains(&auth[*index])) {
+            return fault(format!("request.auth.{twice}"), "this stands here twice");
+        }
         if self.name.is_empty() || !self.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         {
             return fault("name", "a name is of a-z, 0-9 and -");
@@ -27,6 +33,16 @@ impl Provider {
         let inputs: Vec<&str> = self.inputs.iter().map(|(name, _)| name).chain([CLIENT_ID]).collect();
         if let Some(url) = &self.token_url {
             knows(&inputs, url, "token_url")?;
+            let begins_well = match url.pieces().first() {
+                Some(Piece::Literal(begin)) => ["https://", "http://localhost", "http://127.", "http://[::1]"]
+                    .iter()
+                    .any(|sound| begin.starts_with(sound)),
+                Some(Piece::Name(_)) => true,
+                None => false,
+            };
+            if !begins_well {
+                return fault("token_url", "this begins neither with https:// nor with http:// and a loopback host");
+            }
         }
         for (name, header) in self.request.headers.iter() {
             if let Some(value) = header.names().find(|name| self.computed.get(name).is_some()) {
@@ -55,6 +71,8 @@ impl Provider {
                 "an input with a default is never missing: drop \"required\" or \"default\""
             } else if input.min_length.zip(input.max_length).is_some_and(|(min, max)| min > max) {
                 "no text has these lengths: min_length is above max_length"
+            } else if input.default.as_ref().is_some_and(|default| !input.takes(default)) {
+                "its default is not what it takes"
             } else {
                 continue;
             };
@@ -102,19 +120,23 @@ impl Provider {
     fn check_fields<'a>(&'a self, mut known: Vec<&'a str>) -> Result<(), Fault> {
         let signs = self.computed.iter().any(|(_, value)| matches!(value, Computed::HmacSha256(_)));
         let has_auth = !self.request.auth.is_empty();
-        let mut uses_secret = signs || has_auth;
         // RFC 6749 section 2.3: never more than one way.
-        let mut shows = |template: &Template, path: &str| match template.names().any(|used| used == CLIENT_SECRET) {
-            true if has_auth => fault(path, "auth shows the client secret already; keep one way"),
-            shown => {
-                uses_secret |= shown;
-                Ok(())
+        let mut is_shown = has_auth;
+        let mut shows = |template: &Template, path: &str| {
+            let shows = template.names().any(|used| used == CLIENT_SECRET);
+            if shows && is_shown {
+                return fault(path, "the client secret is shown already; keep one way");
             }
+            is_shown |= shows;
+            Ok(())
         };
         for (name, header) in self.request.headers.iter() {
             let path = format!("request.headers.{name}");
             if has_auth && name.eq_ignore_ascii_case("authorization") {
                 return fault(path, "auth brings this header itself");
+            }
+            if PLAIN_HEADERS.contains(&&*name.to_ascii_lowercase()) && header.names().next().is_some() {
+                return fault(path, "this header is shown in logs: it holds no placeholder");
             }
             shows(header, &path)?;
         }
@@ -138,7 +160,7 @@ impl Provider {
                 Field::EachOf(_) | Field::Number(_) | Field::Bool(_) => {}
             }
         }
-        if uses_secret {
+        if signs || is_shown {
             return Ok(());
         }
         fault("request", "the client secret is used neither by auth, nor in a header, a field or a signature")
@@ -200,6 +222,16 @@ fn check_headers(headers: &Ordered<Template>, known: &[&str], section: &str) -> 
 /// What every server takes as the value of a header (RFC 9110 section 5.5), less the obsolete rest.
 pub(crate) fn is_header_value(text: &str) -> bool {
     text.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
+}
+
+/// What serde_json says, without the value that it found: that may be a secret in the wrong place.
+pub(super) fn without_value(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let kind = ["invalid type", "invalid value", "unknown variant"].into_iter().find(|kind| text.starts_with(kind));
+    match (kind, text.rfind(", expected ")) {
+        (Some(kind), Some(expected)) => format!("{kind}{}", &text[expected..]),
+        _ => text,
+    }
 }
 
 /// Where in the text an error of serde_json is, as names and indices joined by dots. It tells line and column only.
@@ -327,6 +359,28 @@ pub(super) mod tests {
             ),
             (
                 "/request",
+                json!({"body": "form", "headers": {"Authorization": "{client_secret}"}, "fields": {"key": "{client_secret}"}}),
+                "request.fields.key",
+                "keep one way",
+            ),
+            (
+                "/request",
+                json!({"body": "form", "headers": {"User-Agent": "{tenant}"}}),
+                "request.headers.User-Agent",
+                "shown in logs",
+            ),
+            ("/request", json!({"body": "form", "auth": ["post", "basic", "post"]}), "request.auth.2", "twice"),
+            ("/request", json!("canary-of-a-secret"), "request", "invalid type, expected"),
+            ("/request/body", json!("canary-of-a-secret"), "request.body", "unknown variant, expected"),
+            ("/request/fields/id", json!("canary{of-a-secret"), "request.fields.id", "unpaired brace"),
+            ("/request/fields/id", json!("{canary of a secret}"), "request.fields.id", "not a placeholder"),
+            ("/response/token", json!("canary-of-a-secret"), "response.token", "not a JSON pointer"),
+            ("/inputs/tenant", json!({"min_length": 5, "default": "x"}), "inputs.tenant", "its default"),
+            ("/inputs/tenant", json!({"type": "duration", "default": "soon"}), "inputs.tenant", "its default"),
+            ("/token_url", json!("http://evil.example/{client_id}"), "token_url", "https://"),
+            ("/token_url", json!("nonsense"), "token_url", "https://"),
+            (
+                "/request",
                 json!({"body": "form", "auth": ["post"], "fields": {"client_id": "{client_id}"}}),
                 "request.fields.client_id",
                 "auth post brings this field",
@@ -413,10 +467,13 @@ pub(super) mod tests {
             assert!(message.contains(reason), "{place}: {message}");
         }
         for (text, place, reason) in [
-            ("", "the top", "EOF"),
+            ("", "the top", "this is not a JSON object"),
+            ("123456789", "the top", "this is not a JSON object"),
+            ("-1", "the top", "this is not a JSON object"),
+            ("{", "the top", "EOF"),
             ("[]", "the top", "this is not a JSON object"),
             (r#""canary-of-a-secret""#, "the top", "this is not a JSON object"),
-            ("canary-of-a-secret", "the top", "expected value"),
+            ("canary-of-a-secret", "the top", "this is not a JSON object"),
             (
                 r#"{"name": "a", "about": "", "request": {"body": "json"}, "response": {"errors": [{"hint": "", "code": "1"}, {"hint": "", "status": "x"}]}}"#,
                 "response.errors.1.status",

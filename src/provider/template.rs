@@ -64,10 +64,10 @@ impl Template {
         while let Some(open) = rest.find(['{', '}']) {
             let (literal, from) = rest.split_at(open);
             let Some((name, after)) = from.strip_prefix('{').and_then(|inside| inside.split_once('}')) else {
-                return Err(format!("an unpaired brace in \"{text}\""));
+                return Err("an unpaired brace".to_owned());
             };
             if !is_name(name) {
-                return Err(format!("\"{{{name}}}\" is not a placeholder: names are of a-z, 0-9 and _"));
+                return Err("what stands between braces is not a placeholder: names are of a-z, 0-9 and _".to_owned());
             }
             if !literal.is_empty() {
                 pieces.push(Piece::Literal(literal.to_owned()));
@@ -130,7 +130,7 @@ impl<'de> Deserialize<'de> for Pointer {
         let text = String::deserialize(deserializer)?;
         match Pointer::is_sound(&text) {
             true => Ok(Pointer(text)),
-            false => Err(de::Error::custom(format!("\"{text}\" is not a JSON pointer such as \"/content/token\""))),
+            false => Err(de::Error::custom("this is not a JSON pointer such as \"/content/token\"")),
         }
     }
 }

@@ -24,8 +24,8 @@ fn unspeakable(asked: &Asked<'_>, document: Option<&Value>) -> Vec<Secret> {
 pub(super) fn refused(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>) -> Error {
     let rules = &asked.provider.response;
     let secrets = unspeakable(asked, document);
-    let code = document.and_then(|document| first(&rules.error_code, document));
-    let code = code.filter(|code| is_code(code) && quote(code, &secrets).is_some());
+    let found = document.and_then(|document| first(&rules.error_code, document));
+    let code = found.clone().filter(|code| is_code(code) && quote(code, &secrets).is_some());
     let meaning = rules.errors.iter().find(|meaning| fits(meaning, reply.status, code.as_deref()));
     let retry_after = wait(asked, reply, document);
     let kind = match (meaning.and_then(|meaning| meaning.kind), reply.status) {
@@ -48,6 +48,8 @@ pub(super) fn refused(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>
     }
     message += ")";
     let said = document.and_then(|document| first(&rules.error_message, document));
+    // Some write a sentence where others have a code.
+    let said = said.or_else(|| found.filter(|found| !is_code(found)));
     let said = said.or_else(|| title(&reply.body).map(str::to_owned));
     if let Some(words) = said.and_then(|words| quote(&words, &secrets)) {
         message += &format!(", saying \"{words}\"");
@@ -60,7 +62,9 @@ pub(super) fn refused(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>
     if kind == ErrorKind::Denied {
         message += &clock_off(asked, reply).unwrap_or_default();
     }
+    let has_token = document.is_some_and(|document| rules.token.find(document).is_some_and(Value::is_string));
     let class = match (kind, reply.status) {
+        (_, 200..=299) if has_token => RetryClass::Ambiguous,
         (ErrorKind::Server, 408 | 425) => RetryClass::NotSent,
         // A gateway may fail after the server behind it has issued a token.
         (ErrorKind::Server, _) => RetryClass::Ambiguous,
@@ -76,22 +80,38 @@ pub(super) fn tells_error(provider: &Provider, document: &Value) -> bool {
     let rules = &provider.response;
     let known = |code: &str| rules.errors.iter().any(|known| known.code.as_deref() == Some(code));
     rules.error_code.iter().any(|pointer| match pointer.find(document) {
-        Some(Value::String(code)) => known(code) || pointer.says_error() && !code.is_empty(),
-        Some(Value::Number(code)) => known(&code.to_string()) || pointer.says_error() && code.as_i64() != Some(0),
+        Some(found) if pointer.says_error() => says_something(found),
+        Some(Value::String(code)) => known(code.trim()),
+        Some(Value::Number(code)) => known(&code.to_string()),
         _ => false,
     })
+}
+
+fn says_something(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(value) => *value,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !["", "0", "null"].contains(&text.trim()),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+    }
 }
 
 /// Never followed: the secret would go to whoever the reply names. Only the origin is told; the rest may hold anything.
 pub(super) fn redirected(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>, location: &str) -> Error {
     let secrets = unspeakable(asked, document);
-    let target = location.parse::<http::Uri>().ok();
+    let target = if location.starts_with("//") { format!("https:{location}") } else { location.to_owned() };
+    let target = target.parse::<http::Uri>().ok();
     let origin = match target.as_ref().map(|uri| (uri.scheme_str(), uri.authority())) {
         Some((Some(scheme), Some(authority))) => {
             let host = authority.as_str().rsplit('@').next().unwrap_or_default();
             quote(&format!("{scheme}://{host}"), &secrets).map(|origin| format!("to {origin}"))
         }
-        Some((None, None)) => Some("to another path of the same host".to_owned()),
+        // Browsers take a backslash for a slash.
+        Some((None, None)) if location.starts_with('/') && !location[1..].starts_with(['/', '\\']) => {
+            Some("to another path of the same host".to_owned())
+        }
         _ => None,
     };
     let message = format!(
@@ -106,10 +126,10 @@ pub(super) fn redirected(asked: &Asked<'_>, reply: &Reply, document: Option<&Val
         .with_class(RetryClass::Refused)
 }
 
-/// A number, a text, or a list of one of them.
+/// The first text or number that is there.
 fn first(pointers: &[Pointer], document: &Value) -> Option<String> {
     pointers.iter().find_map(|pointer| match pointer.find(document)? {
-        Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+        Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     })

@@ -1,5 +1,7 @@
 //! Foreign text as an error may repeat it.
 
+use zeroize::Zeroizing;
+
 use crate::secret::Secret;
 
 /// How much of a provider's own words an error repeats, in characters.
@@ -26,12 +28,14 @@ pub(super) fn quote(text: &str, secrets: &[Secret]) -> Option<String> {
 
 /// Whether a text could be an error code: `invalid_client`, `urn:problem/401`.
 pub(super) fn is_code(code: &str) -> bool {
-    (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:/ ".contains(&b))
+    (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:/".contains(&b))
 }
 
 /// The title of a page, which tells what answered: a login, a gateway, a firewall.
 pub(super) fn title(body: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(body.get(..body.len().min(64 * 1024))?).ok()?;
+    let start = &body[..body.len().min(64 * 1024)];
+    let text = std::str::from_utf8(start).or_else(|cut| std::str::from_utf8(&start[..cut.valid_up_to()])).ok()?;
+    text.trim_start_matches('\u{feff}').trim_start().starts_with('<').then_some(())?;
     let lower = text.to_ascii_lowercase();
     let from = lower.find("<title")?;
     let from = from + lower[from..].find('>')? + 1;
@@ -49,12 +53,15 @@ fn is_invisible(c: char) -> bool {
 
 /// Whether a foreign text repeats a secret, or so much of one that it helps to guess it.
 fn gives_away(text: &str, secrets: &[Secret]) -> bool {
-    secrets.iter().map(Secret::expose).filter(|secret| !secret.is_empty()).any(|secret| {
+    // A host name, for one, comes back in lower case.
+    let lower = |text: &str| Zeroizing::new(text.to_ascii_lowercase());
+    let text = &*lower(text);
+    secrets.iter().map(|secret| lower(secret.expose())).filter(|secret| !secret.is_empty()).any(|secret| {
         let starts = text.char_indices().map(|(start, _)| start);
         let mut runs = starts.filter_map(|start| {
             let run = cut(&text[start..], TELLTALE);
             (run.chars().count() == TELLTALE).then_some(run)
         });
-        text.contains(secret) || runs.any(|run| secret.contains(run))
+        text.contains(&**secret) || runs.any(|run| secret.contains(run))
     })
 }
