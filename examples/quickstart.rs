@@ -47,7 +47,7 @@ fn show(paint: &Paint, name: &str, builder: Builder) -> Result<(), Error> {
         .build()?;
     paint.title(name);
     let began = Instant::now();
-    let token = client.token()?;
+    let outcome = client.token();
     let first = began.elapsed();
     for line in sent.lock().into_iter().flat_map(|lines| lines.clone()) {
         let request = line.split_once(": ").map_or(line.as_str(), |(_, request)| request);
@@ -55,6 +55,7 @@ fn show(paint: &Paint, name: &str, builder: Builder) -> Result<(), Error> {
             paint.row(if index == 0 { "sent" } else { "" }, part);
         }
     }
+    let token = outcome?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
     paint.row("token", &format!("lives {} s; came in {first:.1?}", token.expires_at() - now));
     for (header, value) in token.headers() {

@@ -11,7 +11,7 @@
  * Threads   A config is for one thread at a time; clients, tokens and errors are shared freely.
  * Blocking  Only tokauth_client_token() and tokauth_client_copy_authorization() touch the network, for at most the
  *           option timeout_ms. A name lookup runs on a short-lived thread of the library's and may outlive the call, so
- *           the library stays mapped after dlclose().
+ *           the shared library stays mapped after dlclose() on Linux.
  * Panics    are bugs; they are caught and become TOKAUTH_ERR_INTERNAL. Out of memory aborts the process.
  * Growth    New functions, constants and statuses may come; signatures, numbers and meanings stay.
  *

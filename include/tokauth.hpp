@@ -37,6 +37,11 @@
 
 namespace tokauth {
 
+/* One type in all parts of a program, however they hide their symbols: else it is not caught as what it is. */
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
+
 /** Why a call failed; what() is one line for the person who must act. Copies share what they tell. Holds no secret. */
 class Error : public std::runtime_error {
 public:
@@ -78,6 +83,10 @@ private:
     tokauth_status status_;
     std::shared_ptr<const tokauth_error> details_;
 };
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 
 /** Gets one line: level 1 error, 2 warning, 3 info, 4 debug; the message lives for the call. See tokauth_log_fn. */
 using Log = std::function<void(std::int32_t level, const char *message)>;
@@ -140,24 +149,23 @@ private:
     std::unique_ptr<T, Deleter> owned_;
 };
 
-/* Called from Rust, which no exception may enter. */
-extern "C" {
-
-inline void tokauth_detail_log(void *log, std::int32_t level, const char *message) noexcept
-{
-    try {
-        (*static_cast<Log *>(log))(level, message);
-    } catch (...) { /* there is nobody to tell */
+/**
+ * Called from Rust, which no exception may enter. A template, so that the symbols carry the type of the log: two parts
+ * of a program may have different ones, of two standard libraries.
+ */
+template <typename Function>
+struct Sink {
+    static void line(void *log, std::int32_t level, const char *message) noexcept
+    {
+        try {
+            (*static_cast<Function *>(log))(level, message);
+        } catch (...) { /* there is nobody to tell */
+        }
     }
-}
 
-/* A destructor that throws ends the process here, as it does in any std::function. */
-inline void tokauth_detail_destroy_log(void *log) noexcept
-{
-    delete static_cast<Log *>(log);
-}
-
-} // extern "C"
+    /* A destructor that throws ends the process here, as it does in any std::function. */
+    static void destroy(void *log) noexcept { delete static_cast<Function *>(log); }
+};
 
 } // namespace detail
 
@@ -199,10 +207,10 @@ public:
     {
         tokauth_config *config = handle_.live();
         std::unique_ptr<Log> data(log ? new Log(std::move(log)) : nullptr);
-        const tokauth_log_fn line = data ? detail::tokauth_detail_log : nullptr;
+        const tokauth_log_fn line = data ? detail::Sink<Log>::line : nullptr;
         /* From here on data is the library's, even if this fails. */
         const tokauth_status status =
-            tokauth_config_set_log(config, line, data.release(), detail::tokauth_detail_destroy_log);
+            tokauth_config_set_log(config, line, data.release(), detail::Sink<Log>::destroy);
         if (status != TOKAUTH_OK)
             throw Error(status, "the log cannot be set");
         return *this;

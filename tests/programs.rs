@@ -95,7 +95,7 @@ fn the_readme_s_programs_work() {
     let mut in_python = command("python3", &standin.options("calenso"));
     in_python.env("PYTHONPATH", root().join("examples/python")).args(["-c", &readme("python")]);
     for program in [compiled("c"), compiled("cpp"), in_python] {
-        assert_eq!(printed(program, PYTHON), "Authorization: Bearer eyJ...\n");
+        assert_eq!(printed(program, PYTHON), "Authorization: Bearer ...\n");
     }
 }
 

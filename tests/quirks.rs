@@ -952,6 +952,7 @@ fn the_wait_is_told_in_every_form() {
     ]);
 }
 
+/// Recorded on loopback from eventhos-api 1.0.1; ids, secrets and tokens were made for that run, under a throwaway key.
 #[test]
 fn real_eventhos_replies_are_understood_one_by_one() {
     let recorded: Vec<Value> = serde_json::from_str(include_str!("replies/eventhos.json")).unwrap();

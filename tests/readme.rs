@@ -41,10 +41,11 @@ fn the_status_table_is_the_header_s() {
 
 #[test]
 fn every_provider_has_its_name_in_the_readme_and_the_changelog_and_a_section_of_its_own() {
-    let (readme, changelog) = (read("README.md"), read("CHANGELOG.md"));
     let pages = read("src/providers/README.md");
     for name in providers() {
-        assert!(readme.contains(&format!("`{name}`")) && changelog.contains(&format!("`{name}`")), "{name}");
+        for page in ["README.md", "CHANGELOG.md"] {
+            assert!(read(page).contains(&format!("`{name}`")), "{page} does not name {name}");
+        }
         let section = pages.split_once(&format!("\n## {name}\n")).map(|(_, text)| text.split("\n## ").next().unwrap());
         let section = section.unwrap_or_else(|| panic!("{name} has no section"));
         let description: serde_json::Value =
@@ -54,6 +55,19 @@ fn every_provider_has_its_name_in_the_readme_and_the_changelog_and_a_section_of_
         }
     }
     assert_eq!(pages.matches("\n## ").count(), providers().len());
+}
+
+#[test]
+fn every_provider_has_its_request_its_success_and_a_refusal_in_the_tables() {
+    let (requests, replies) = (read("tests/requests.rs"), read("tests/replies.rs"));
+    let (_, replies) = replies.split_once("\nfn each_provider_s_success_is_read() {\n").unwrap();
+    let (successes, refusals) = replies.split_once("\n}\n").unwrap();
+    for name in providers() {
+        let client = if name == "oauth2" { "oauth2()".to_owned() } else { format!("client_of(\"{name}\")") };
+        assert!(requests.contains(&client), "tests/requests.rs does not show what leaves for {name}");
+        assert!(successes.contains(&format!("\"{name}\",")), "tests/replies.rs does not show a success of {name}");
+        assert!(refusals.contains(&client), "tests/replies.rs does not show a refusal of {name}");
+    }
 }
 
 #[test]

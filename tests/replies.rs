@@ -288,7 +288,7 @@ fn each_refusal_is_told_by_its_family_code_and_step() {
             r#"{"code":10003,"msg":"invalid param"}"#,
             Denied,
             Some("10003"),
-            "unknown client_id",
+            "client_id is malformed",
         ),
         (client_of("feishu"), 200, r#"{"code":77,"msg":"future"}"#, Denied, Some("77"), "saying \"future\""),
         (
@@ -358,6 +358,7 @@ fn each_refusal_is_told_by_its_family_code_and_step() {
     }
 }
 
+/// Q17, Q18.
 #[test]
 fn a_redirect_is_never_followed_and_names_only_the_origin() {
     for (status, location, told) in [

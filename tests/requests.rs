@@ -32,6 +32,7 @@ fn client_of(provider: &str) -> Builder {
     Client::builder().provider(provider).client_id("client-id-123").client_secret("libtokauth-example-secret")
 }
 
+/// Q8, Q9, Q10, Q13, Q17: presets, JSON or a form, other grant types, extra headers, the URL byte for byte.
 #[test]
 fn each_provider_gets_its_own_request() {
     // Signatures were made with Python's hmac, not with this library.
@@ -117,6 +118,7 @@ fn each_provider_gets_its_own_request() {
     }
 }
 
+/// Q14, Q16, R8.
 #[test]
 fn every_request_says_what_it_is_and_what_it_takes() {
     for (builder, content_type) in [
@@ -143,6 +145,7 @@ fn every_request_says_what_it_is_and_what_it_takes() {
     assert_eq!(request.header("x-api-version"), Some("3"));
 }
 
+/// Q15, Q20.
 #[test]
 fn fields_stand_in_their_order_and_a_resource_may_be_repeated() {
     let request = sent(
@@ -159,6 +162,7 @@ fn fields_stand_in_their_order_and_a_resource_may_be_repeated() {
     assert_eq!(request.body, expected);
 }
 
+/// Q7, Q8.
 #[test]
 fn exactly_one_way_to_authenticate_leaves() {
     for (auth, header, fields) in [("basic", true, false), ("basic_raw", true, false), ("post", false, true)] {
@@ -168,7 +172,7 @@ fn exactly_one_way_to_authenticate_leaves() {
     }
 }
 
-/// Sabre wants base64 within base64, which its users make themselves; others want the secret in a header of their own.
+/// Q12, Q16: Sabre wants base64 within base64, which its users make themselves; others want the secret in a header of their own.
 #[test]
 fn a_description_may_put_the_secret_into_a_header_and_name_a_charset() {
     let file = TempFile::new(
@@ -200,6 +204,7 @@ fn a_description_may_put_the_secret_into_a_header_and_name_a_charset() {
     assert!(!error.contains("canary"), "{error}");
 }
 
+/// Q1 to Q4.
 #[test]
 fn basic_credentials_are_percent_encoded_or_raw_as_asked() {
     let (id, secret) = ("1PpG/Q 1", "z/tZ9VwFZqApmIQ+ZH1I5pLk/uB4ud:X2/8bL+wfFTt1rFw=");
@@ -226,6 +231,7 @@ fn basic_credentials_are_percent_encoded_or_raw_as_asked() {
     assert_eq!(plain.header("authorization"), raw.header("authorization"), "unreserved characters stay");
 }
 
+/// Q19.
 #[test]
 fn authvia_signs_a_fresh_random_value_of_64_ascii_characters() {
     let world = World::new();
@@ -322,6 +328,32 @@ fn a_signature_in_a_form_is_as_long_as_its_head_says_whatever_its_bytes() {
     let body = world.provider.last().body;
     assert!(body.starts_with("id=me&v=2&live=true&nonce=n-"), "{body}");
     assert!(body.contains(&format!("&now={NOW}000&sig=%")), "{body}");
+}
+
+/// A provider's own input may be a second secret.
+#[test]
+fn what_a_provider_s_own_input_holds_is_shown_nowhere() {
+    let file = TempFile::new(
+        json!({
+            "name": "keyed", "about": "Two secrets.", "token_url": "https://auth.example/token",
+            "inputs": {"api_key": {"required": true}, "scope": {}},
+            "request": {"auth": ["post"], "body": "form", "headers": {"X-Key": "{api_key}"},
+                        "fields": {"key": "k-{api_key}", "scope": "{scope}"}},
+            "api": {"headers": {"Authorization": "Bearer {token}"}},
+        })
+        .to_string(),
+    );
+    let world = World::new();
+    let builder = Client::builder().provider_file(file.path()).client_id("me").client_secret("canary-secret-1");
+    let client = world.client(&builder.set("api_key", "canary-api-key").scope("read"));
+    world.provider.next_json(400, json!({"error_description": "bad canary-api-key"}));
+    client.token().unwrap_err();
+    assert_eq!(world.provider.last().header("x-key"), Some("canary-api-key"));
+    assert!(
+        world.lines.all().contains("key=***, scope=read, client_id=me, client_secret=***"),
+        "{}",
+        world.lines.all()
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ use ureq::config::Config;
 use ureq::unversioned::resolver::{self, ResolvedSocketAddrs};
 use ureq::unversioned::transport::NextTimeout;
 
-use super::{Leg, at};
+use super::connect::{Leg, at};
 
 /// A name server that hangs is not to fill the process with threads.
 const RUNNING_MAX: usize = 4;
@@ -149,7 +149,8 @@ mod tests {
     use ureq::unversioned::resolver::Resolver as _;
     use ureq::unversioned::transport::time;
 
-    use super::super::{Failed, Http, Sent, Transport};
+    use super::super::connect::Failed;
+    use super::super::{Http, Sent, Transport};
     use super::*;
     use crate::clock::{Clock, Deadline, SystemClock};
     use crate::error::{Error, ErrorKind};

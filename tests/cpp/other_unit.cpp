@@ -17,5 +17,5 @@ void fail_in_other_unit()
 
 tokauth_log_fn log_of_other_unit()
 {
-    return tokauth::detail::tokauth_detail_log;
+    return tokauth::detail::Sink<tokauth::Log>::line;
 }

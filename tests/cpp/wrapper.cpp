@@ -522,8 +522,8 @@ static void throwing_log_harms_no_call(const char *test, Exception exception)
 
 static void what_a_log_throws_is_dropped()
 {
-    static_assert(noexcept(tokauth::detail::tokauth_detail_log(nullptr, 1, "")), "Rust is above");
-    static_assert(noexcept(tokauth::detail::tokauth_detail_destroy_log(nullptr)), "Rust is above");
+    static_assert(noexcept(tokauth::detail::Sink<tokauth::Log>::line(nullptr, 1, "")), "Rust is above");
+    static_assert(noexcept(tokauth::detail::Sink<tokauth::Log>::destroy(nullptr)), "Rust is above");
     throwing_log_harms_no_call("a std::exception", std::runtime_error("from the log"));
     throwing_log_harms_no_call("an int", 17);
     throwing_log_harms_no_call("an Error", Error(TOKAUTH_ERR_INTERNAL, "from the log"));
@@ -544,7 +544,7 @@ static void library_tells_its_version_statuses_and_providers()
 static void header_serves_two_translation_units()
 {
     CHECK(fails(fail_in_other_unit, TOKAUTH_ERR_CONFIG, "provider")); /* thrown there, caught here */
-    CHECK(log_of_other_unit() == tokauth::detail::tokauth_detail_log); /* one function, not two */
+    CHECK(log_of_other_unit() == tokauth::detail::Sink<tokauth::Log>::line); /* one function, not two */
 }
 
 static const struct {

@@ -11,7 +11,7 @@ pub fn client_id(provider: &str) -> &'static str {
         "authvia" => "b81f6c02-9d47-4e3a-8c15-2f70a6e94d3b",
         "eventhos" => "Kx4TqWm9ZsRb7LpVd2Hn::usil.app",
         "event-temple" => "Zr8nQe2uVx5kYb1cLm7wTj4sHd9gPa6oKf3iUq0yNvE",
-        "feishu" => "cli_a1eca687b79e900d",
+        "feishu" => "cli_stand_in_of_tests",
         "oauth2" => oauth2_client_id("basic"),
         _ => unknown(provider),
     }

@@ -244,7 +244,7 @@ fn feishu(state: &mut State, request: &Recorded) -> Answer {
     let fields = exact_json(state, "feishu", request).map_err(bad)?;
     let (id, secret) = (text(&fields, "app_id").map_err(bad)?, text(&fields, "app_secret").map_err(bad)?);
     if id != client_id("feishu") {
-        return Err(bad(String::new()));
+        return Err(refuse(10_014, "app id not exists"));
     }
     if secret != client_secret("feishu") {
         return Err(refuse(10_014, "app secret invalid"));
