@@ -745,6 +745,8 @@ fn a_proxy_sees_that_we_want_to_connect_and_nothing_else() {
     names.sort();
     assert_eq!(names, ["host", "proxy-connection", "user-agent"]);
     assert!(!proxy.received().is_empty() && !contains_canary(&proxy.received()), "the rest is TLS");
+    client.with("scope", Some("another")).unwrap().token().unwrap();
+    assert_eq!(proxy.requests().len(), 2, "a tunnel serves one call, or it would end with that call's deadline");
     assert_eq!(standin.violations(), [""; 0]);
 }
 
