@@ -421,6 +421,8 @@ fn a_reply_is_read_by_what_it_holds_whatever_its_frame() {
         row("R1 no error, as a text", oauth2(), 200, token(json!({"errcode": "0", "error": "null"})), lives(300)),
         row("R1 no error, as a blank", oauth2(), 200, token(json!({"errorCode": 0.0, "error": " "})), lives(300)),
         row("R1 no error at all", oauth2(), 200, token(json!({"error": false, "errors": []})), lives(300)),
+        row("R1 all is well", oauth2(), 200, token(json!({"errorCode": "OK", "error": "Success"})), lives(300)),
+        row("R1 TikTok", oauth2(), 200, token(json!({"error": {"code": "ok", "message": ""}})), lives(300)),
         row("R1 no error in a form", oauth2(), 200, format!("errcode=0&access_token={TOKEN}"), lives(300)),
         row(
             "R1 Casdoor",

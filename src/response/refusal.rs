@@ -11,6 +11,8 @@ use crate::error::{Error, ErrorKind, RetryClass, Step};
 use crate::provider::{Meaning, Pointer, Provider, TimeUnit};
 use crate::secret::Secret;
 
+/// What stands for no error where others have a code.
+const WELL: [&str; 7] = ["", "0", "ok", "success", "none", "null", "false"];
 /// The longest wait that a provider is believed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
@@ -87,14 +89,15 @@ pub(super) fn tells_error(provider: &Provider, document: &Value) -> bool {
     })
 }
 
+/// Whether what stands in the place of an error is one: some say there that all is well.
 fn says_something(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::Bool(value) => *value,
         Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !["", "0", "null"].contains(&text.trim()),
+        Value::String(text) => !WELL.iter().any(|well| text.trim().eq_ignore_ascii_case(well)),
         Value::Array(items) => !items.is_empty(),
-        Value::Object(members) => !members.is_empty(),
+        Value::Object(members) => members.get("code").map_or(!members.is_empty(), says_something),
     }
 }
 
