@@ -36,6 +36,9 @@ fn wipe(value: &mut Value) {
     }
 }
 
+/// No reply holds more objects and lists; an empty one of two bytes takes hundreds here.
+const CONTAINERS_MAX: usize = 1000;
+
 /// What stands there instead of a document.
 pub(crate) type Fault = &'static str;
 const NO_JSON: Fault = "that is no JSON";
@@ -48,16 +51,20 @@ pub(crate) fn read(body: &[u8], label: Option<&str>) -> Result<Document, Fault> 
     }
     let text = std::str::from_utf8(body).map_err(|_| "that is not UTF-8")?;
     let value = match from_str::<&RawValue>(text) {
-        Ok(document) => value(document.get(), DEPTH_MAX),
+        Ok(document) => value(document.get(), DEPTH_MAX, &mut { CONTAINERS_MAX }),
         Err(_) => form(text.trim_ascii(), label).unwrap_or(Err(NO_JSON)),
     };
     value.map(Document)
 }
 
-/// One value; each level is taken apart by itself, so that what nobody looks at cannot spoil the rest.
-fn value(text: &str, depth: usize) -> Result<Value, Fault> {
-    let inner = |raw: &RawValue| value(raw.get(), depth - 1);
-    match text.as_bytes().first() {
+/// One value; each level is taken apart by itself, so that a number that nobody looks at cannot spoil the rest.
+fn value(text: &str, depth: usize, left: &mut usize) -> Result<Value, Fault> {
+    let first = text.as_bytes().first();
+    if let Some(b'{' | b'[') = first {
+        *left = left.checked_sub(1).ok_or("that holds more than 1,000 objects and lists")?;
+    }
+    let mut inner = |raw: &RawValue| value(raw.get(), depth - 1, left);
+    match first {
         Some(b'{' | b'[') if depth == 0 => Err("that nests deeper than 32 levels"),
         Some(b'{') => {
             let mut object = Map::new();

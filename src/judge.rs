@@ -272,7 +272,7 @@ impl<'a> Options<'a> {
                 return fault("is not the name of a header");
             }
             if RESERVED_HEADERS.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
-                return fault("is written by the library; leave it out");
+                return fault("is the library's own; leave it out");
             }
             if name.eq_ignore_ascii_case("authorization") && auth.is_some() {
                 return fault(&format!("would be a second way to authenticate; {} uses auth", provider.name));

@@ -382,8 +382,8 @@ pub(crate) enum ExpiryUnit {
 pub(crate) struct Meaning {
     /// The HTTP status; any unless set.
     pub(crate) status: Option<u16>,
-    /// The provider's code, a number written as a text; any unless set. A code that stands here makes a reply without a
-    /// token a refusal, whatever its HTTP status.
+    /// The provider's code, a number written as a text; any unless set. A code that stands here makes any reply a
+    /// refusal, whatever its HTTP status.
     pub(crate) code: Option<String>,
     /// In place of the family that the HTTP status suggests.
     pub(crate) kind: Option<RefusalKind>,

@@ -125,17 +125,21 @@ impl<'a> Plan<'a> {
     /// Whatever no error may repeat, but for the signatures. A short value of the host's own is hardly a secret, and would
     /// silence every error.
     pub(crate) fn secrets(&self, head: &Head) -> Vec<Secret> {
-        // As Basic, a form and JSON write it.
-        let percent = utf8_percent_encode(self.secret.expose(), RESERVED).to_string();
-        let form = percent.replace("%20", "+");
-        let json = serde_json::to_string(self.secret.expose()).unwrap_or_default();
-        let written = [percent, form, json.trim_matches('"').to_owned()].map(Secret::new);
         let own = self.settings.params.iter().chain(&self.settings.headers).chain(&head.headers);
         let own = own.filter(|(name, _)| !PLAIN_HEADERS.contains(&&*name.to_ascii_lowercase()));
         let inputs = self.settings.provider.inputs.iter().filter(|(name, input)| may_be_secret(name, input));
         let inputs = inputs.filter_map(|(name, _)| self.settings.input(name).map(Secret::from));
-        let own = own.map(|(_, value)| value.clone()).chain(inputs).filter(|value| value.expose().len() >= 8);
-        written.into_iter().chain([self.secret.clone()]).chain(own).collect()
+        let query = head.url.split_once('?').map(|(_, query)| Secret::from(query));
+        let own = own.map(|(_, value)| value.clone()).chain(inputs).chain(query);
+        let own = own.filter(|value| value.expose().len() >= 8);
+        let written = |secret: Secret| {
+            // As Basic, a form and JSON write it.
+            let percent = utf8_percent_encode(secret.expose(), RESERVED).to_string();
+            let form = percent.replace("%20", "+");
+            let json = serde_json::to_string(secret.expose()).unwrap_or_default();
+            [percent, form, json.trim_matches('"').to_owned()].map(Secret::new).into_iter().chain([secret])
+        };
+        [self.secret.clone()].into_iter().chain(own).flat_map(written).collect()
     }
 
     /// The body, signed for this moment.

@@ -79,7 +79,7 @@ const CLAIMS: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-/// No server takes a longer header.
+/// Few servers take a longer header.
 const TOKEN_MAX: usize = 16 * 1024;
 const NO_ANSWER: &str = "which no token request is answered with";
 /// So many members are named to whoever looks for a token in vain.
@@ -112,14 +112,14 @@ fn accept(asked: &Asked<'_>, reply: &Reply, document: &Value) -> Result<Grant, E
         Err(unusable(asked, reply, Step::Token, &found))
     };
     let token = match rules.token.find(document) {
-        Some(Value::String(token)) => token.trim_ascii(),
-        None | Some(Value::Null) if tells_error(asked.provider, document) => {
+        found if !is_token(found) && tells_error(asked.provider, document) => {
             return Err(refused(asked, reply, Some(document)));
         }
+        Some(Value::String(token)) => token.trim_ascii(),
         None | Some(Value::Null) => return fault(&format!("is missing{}", members(asked, reply, document))),
         Some(_) => return fault("is not a text"),
     };
-    if token.is_empty() || token == "null" {
+    if !is_token(rules.token.find(document)) {
         return fault("is empty");
     }
     if token.len() > TOKEN_MAX {
@@ -144,6 +144,11 @@ fn accept(asked: &Asked<'_>, reply: &Reply, document: &Value) -> Result<Grant, E
             ..read.unwrap_or_default()
         },
     })
+}
+
+/// Whether there is a token at all, usable or not.
+fn is_token(found: Option<&Value>) -> bool {
+    found.and_then(Value::as_str).is_some_and(|text| !["", "null"].contains(&text.trim()))
 }
 
 /// What the declared member says; `None` if it cannot be read.
@@ -227,7 +232,7 @@ fn is_plain_name(name: &str) -> bool {
 }
 
 fn unreadable(asked: &Asked<'_>, reply: &Reply, fault: &str) -> Error {
-    // Nobody knows what in such a body is a token, so nothing of it is repeated.
+    // Nobody knows what in such a body is a token, so no label that repeats some of it is told.
     let body = [Secret::from(&*String::from_utf8_lossy(&reply.body))];
     let label = |name| {
         let label = quote(reply.header(name)?, asked.secrets)?;

@@ -431,6 +431,12 @@ fn a_provider_s_words_are_one_short_line_without_a_secret_in_them() {
             .to_string()
             .contains("saying")
     );
+    // A query and a field may be echoed as they are written there.
+    let query = oauth2().token_url("https://auth.example/token?api_key=canary-abcdefgh");
+    read(&query, 404, &[], r#"{"message": "Cannot POST /token?api_key=canary-abcdefgh"}"#).unwrap_err();
+    let field = oauth2().param("pw", "canary/cd/ef+gh=ij");
+    let text = read(&field, 400, &[], r#"{"message": "no pw=canary%2Fcd%2Fef%2Bgh%3Dij"}"#).unwrap_err().to_string();
+    assert!(!text.contains("saying"), "{text}");
     for own in [oauth2().header("X-Key", "canary-api-key-77"), oauth2().param("pin", "canary-api-key-77")] {
         for (body, header) in [
             (r#"{"error_description": "bad key canary-api-key-77"}"#, ("x", "y")),

@@ -4,9 +4,9 @@ use super::template::{Piece, Pointer, Template, is_name};
 use super::{Auth, BodyKind, CLIENT_ID, CLIENT_SECRET, Computed, Field, InputKind, Ordered, Provider, TOKEN};
 use crate::options::OPTIONS;
 
-/// Headers that the transport writes, or that could not be told apart from its own.
-pub(crate) const RESERVED_HEADERS: [&str; 6] =
-    ["host", "content-length", "transfer-encoding", "connection", "expect", "upgrade"];
+/// Headers that the transport writes, or that would change how it reads.
+pub(crate) const RESERVED_HEADERS: [&str; 7] =
+    ["host", "content-length", "transfer-encoding", "connection", "expect", "upgrade", "accept-encoding"];
 /// Headers that a log shows.
 pub(crate) const PLAIN_HEADERS: [&str; 3] = ["accept", "content-type", "user-agent"];
 /// A place in the description, and what is wrong there.
@@ -201,7 +201,7 @@ fn check_headers(headers: &Ordered<Template>, known: &[&str], section: &str) -> 
             return fault(path, "this is not the name of a header");
         }
         if RESERVED_HEADERS.contains(&&*lower) {
-            return fault(path, "this header is written by the HTTP client");
+            return fault(path, "this header is the HTTP client's own");
         }
         if seen.contains(&lower) {
             return fault(path, "this header stands here twice, in different case");
@@ -437,7 +437,7 @@ pub(super) mod tests {
                 "/request/headers",
                 json!({"Content-Length": "1"}),
                 "request.headers.Content-Length",
-                "written by the HTTP client",
+                "the HTTP client's own",
             ),
             ("/api/headers", json!({"A": "{token}", "a": "{token}"}), "api.headers.a", "twice"),
             ("/api/headers", json!({"A": "Bearer\r\nX: {token}"}), "api.headers.A", "visible ASCII"),

@@ -109,7 +109,7 @@ impl Pointer {
         text.starts_with('/') && text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']))
     }
 
-    /// Whether it goes by a name that only errors have: `/error`, `/errcode`, `/response/errors/0/code`.
+    /// Whether it goes by a name that begins as those of errors do: `/error`, `/errcode`, `/response/errors/0/code`.
     pub(crate) fn says_error(&self) -> bool {
         self.0.contains("/err")
     }

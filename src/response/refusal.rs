@@ -5,21 +5,34 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::words::{is_code, quote, title};
-use super::{Asked, Reply, whole};
+use super::{Asked, Reply, is_token, whole};
 use crate::date;
 use crate::error::{Error, ErrorKind, RetryClass, Step};
 use crate::provider::{Meaning, Pointer, Provider, TimeUnit};
 use crate::secret::Secret;
 
 /// What stands for no error where others have a code.
-const WELL: [&str; 7] = ["", "0", "ok", "success", "none", "null", "false"];
+const WELL: [&str; 5] = ["ok", "success", "none", "null", "false"];
 /// The longest wait that a provider is believed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
-/// Whatever no error may repeat: also the token that stands beside an error.
+/// Whatever no error may repeat: also the token that stands beside an error, and others that nobody asked for.
 fn unspeakable(asked: &Asked<'_>, document: Option<&Value>) -> Vec<Secret> {
-    let token = document.and_then(|document| asked.provider.response.token.find(document)?.as_str());
-    asked.secrets.iter().cloned().chain(token.map(Secret::from)).collect()
+    fn tokens(value: &Value, found: &mut Vec<Secret>) {
+        for (name, member) in value.as_object().into_iter().flatten() {
+            match member {
+                Value::String(text) if text.len() >= 8 && name.to_ascii_lowercase().contains("token") => {
+                    found.push(Secret::from(text.as_str()));
+                }
+                _ => tokens(member, found),
+            }
+        }
+    }
+    let mut secrets = asked.secrets.to_vec();
+    let pointed_at = document.and_then(|document| asked.provider.response.token.find(document)?.as_str());
+    secrets.extend(pointed_at.map(Secret::from));
+    document.into_iter().for_each(|document| tokens(document, &mut secrets));
+    secrets
 }
 
 /// The provider says no, wait, or that it is broken.
@@ -64,7 +77,7 @@ pub(super) fn refused(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>
     if kind == ErrorKind::Denied {
         message += &clock_off(asked, reply).unwrap_or_default();
     }
-    let has_token = document.is_some_and(|document| rules.token.find(document).is_some_and(Value::is_string));
+    let has_token = document.is_some_and(|document| is_token(rules.token.find(document)));
     let class = match (kind, reply.status) {
         (_, 200..=299) if has_token => RetryClass::Ambiguous,
         (ErrorKind::Server, 408 | 425) => RetryClass::NotSent,
@@ -95,8 +108,11 @@ fn says_something(value: &Value) -> bool {
         Value::Null => false,
         Value::Bool(value) => *value,
         Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !WELL.iter().any(|well| text.trim().eq_ignore_ascii_case(well)),
-        Value::Array(items) => !items.is_empty(),
+        Value::String(text) => {
+            let text = text.trim();
+            !text.bytes().all(|b| b == b'0') && !WELL.iter().any(|well| text.eq_ignore_ascii_case(well))
+        }
+        Value::Array(items) => items.iter().any(says_something),
         Value::Object(members) => members.get("code").map_or(!members.is_empty(), says_something),
     }
 }
@@ -148,7 +164,7 @@ fn advice(
 ) -> String {
     match (kind, code, status) {
         (ErrorKind::RateLimited, ..) if retry_after.is_some() => {
-            format!("ask again in {} s", retry_after.unwrap_or_default().as_secs())
+            format!("ask again in {} s", retry_after.unwrap_or_default().as_millis().div_ceil(1000))
         }
         // RFC 6749 section 5.2, RFC 8707 section 2.
         (ErrorKind::Denied, Some("invalid_client"), _) | (ErrorKind::Denied, None, 401) => {

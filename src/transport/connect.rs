@@ -41,14 +41,14 @@ impl Connector for Connections {
             config: details.config,
             request_level: details.request_level,
             now: (details.current_time)(),
-            timeout: shortened(details.timeout, until).map_err(at(Leg::Tcp))?,
+            timeout: shortened(details.timeout, until).map_err(failed_on(Leg::Tcp))?,
             current_time: details.current_time.clone(),
             run_connector: details.run_connector.clone(),
             register_shutdown: details.register_shutdown.clone(),
         };
-        let stream = self.tunnel.connect(details, None::<()>).map_err(at(Leg::Tunnel))?;
-        let stream = self.tcp.connect(details, stream).map_err(at(Leg::Tcp))?;
-        let stream = self.tls.connect(details, stream).map_err(at(tls))?;
+        let stream = self.tunnel.connect(details, None::<()>).map_err(failed_on(Leg::Tunnel))?;
+        let stream = self.tcp.connect(details, stream).map_err(failed_on(Leg::Tcp))?;
+        let stream = self.tls.connect(details, stream).map_err(failed_on(tls))?;
         Ok(stream.map(|stream| Connection { stream: Box::new(stream), until }))
     }
 }
@@ -136,7 +136,7 @@ impl fmt::Display for Failed {
 impl std::error::Error for Failed {}
 
 /// Notes where it failed; the innermost leg counts.
-pub(super) fn at(leg: Leg) -> impl Fn(ureq::Error) -> ureq::Error {
+pub(super) fn failed_on(leg: Leg) -> impl Fn(ureq::Error) -> ureq::Error {
     move |error| match error {
         ureq::Error::Other(_) => error,
         error => ureq::Error::Other(Box::new(Failed { leg, error })),

@@ -11,7 +11,7 @@ use ureq::config::Config;
 use ureq::unversioned::resolver::{self, ResolvedSocketAddrs};
 use ureq::unversioned::transport::NextTimeout;
 
-use super::connect::{Leg, at};
+use super::connect::{Leg, failed_on};
 
 /// A name server that hangs is not to fill the process with threads.
 const RUNNING_MAX: usize = 4;
@@ -94,7 +94,7 @@ impl Resolver {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
         let began = Instant::now();
-        let late = || at(Leg::Name)(ureq::Error::Timeout(timeout.reason));
+        let late = || failed_on(Leg::Name)(ureq::Error::Timeout(timeout.reason));
         let place = self.places.take(*timeout.after).ok_or_else(late)?;
         let (lookup, name, answer) = (self.lookup.clone(), host.to_owned(), Arc::<Answer>::default());
         let theirs = answer.clone();
@@ -105,11 +105,11 @@ impl Resolver {
             theirs.came.notify_one();
         };
         let thread = thread::Builder::new().name("tokauth-lookup".to_owned()).stack_size(self.stack);
-        thread.spawn(run).map_err(|e| at(Leg::Thread)(ureq::Error::Io(e)))?;
+        thread.spawn(run).map_err(|e| failed_on(Leg::Thread)(ureq::Error::Io(e)))?;
         let left = timeout.after.saturating_sub(began.elapsed());
         let waited = answer.came.wait_timeout_while(answer.lock(), left, |found| found.is_none());
         let found = waited.unwrap_or_else(PoisonError::into_inner).0.take();
-        found.ok_or_else(late)?.map_err(|e| at(Leg::Name)(ureq::Error::Io(e)))
+        found.ok_or_else(late)?.map_err(|e| failed_on(Leg::Name)(ureq::Error::Io(e)))
     }
 }
 
@@ -127,7 +127,7 @@ impl resolver::Resolver for Resolver {
             addresses.push(address);
         }
         if addresses.is_empty() {
-            return Err(at(Leg::Name)(ureq::Error::HostNotFound));
+            return Err(failed_on(Leg::Name)(ureq::Error::HostNotFound));
         }
         Ok(addresses)
     }
