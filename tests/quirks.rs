@@ -313,7 +313,8 @@ fn the_token_is_found_wherever_the_description_points() {
     let good = |value: &str| row("T8", oauth2(), 200, token(json!({"access_token": value})), lives(300));
     rows.extend([
         row("T1, D-20 a wrapper that is not there", built_in("eventhos"), 201, json!({"code": 200_000}).to_string(), odd("the token at /content/jwt_token is missing; is base_url the token endpoint?")),
-        row("T2 a description that points elsewhere", wrong, 200, token(json!({"data": {"jwt": "x"}})), odd("the token at /data/token is missing (there are texts at /access_token, /data/jwt, /token_type); is token_url the token endpoint, and the description right?")),
+        row("T2 a description that points elsewhere", wrong, 200, token(json!({"data": {"jwt": "x"}})), odd("/data/token is missing (there are texts at /access_token, /data/jwt, /token_type); is token_url the token \
+                 endpoint, and the description right?")),
         row(
             "T2 many texts",
             oauth2(),
@@ -375,9 +376,9 @@ fn a_reply_is_read_by_what_it_holds_whatever_its_frame() {
     let form = format!("access_token={TOKEN}&expires_in=3600&token_type=bearer&scope=a%20b+c");
     let formed = || Expected::Token { life: 3600, scope: Some("a b c"), token_type: "bearer" };
     let (strict, _file) = described(json!({"expect": {"/success": true}}));
-    let (feishu, _other) = described(
-        json!({"token": "/tenant_access_token", "expect": {"/code": 0}, "error_code": ["/code"], "error_message": ["/msg"]}),
-    );
+    let (feishu, _other) = described(json!({
+        "token": "/tenant_access_token", "expect": {"/code": 0}, "error_code": ["/code"], "error_message": ["/msg"],
+    }));
     check(vec![
         row(
             "R1 GitHub",
@@ -756,7 +757,7 @@ fn a_refusal_is_told_in_the_provider_s_own_words() {
             "F1 Okta",
             oauth2(),
             401,
-            r#"{"errorCode":"invalid_client","errorSummary":"Invalid value for 'client_id'.","errorLink":"invalid_client","errorId":"oae1","errorCauses":[]}"#,
+            r#"{"errorCode":"invalid_client","errorSummary":"Invalid value for 'client_id'.","errorId":"oae1","errorCauses":[]}"#,
             refused(
                 "invalid_client",
                 "saying \"Invalid value for 'client_id'.\"; check client_id, client_secret and auth",

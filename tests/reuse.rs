@@ -361,10 +361,8 @@ fn a_rejected_token_is_told_with_what_to_look_at() {
     client.invalidate(&first).unwrap();
     assert_eq!(
         world.lines.at(LogLevel::Warning),
-        [
-            "oauth2: the API rejected a token with 3590 s left; if it rejects the next one too, check that it is the API \
-          that the token is for (scope, audience, resource), and that it gets Authorization unchanged"
-        ]
+        ["oauth2: the API rejected a token with 3590 s left; if it rejects the next one too, check that it is the \
+          API that the token is for (scope, audience, resource), and that it gets Authorization unchanged"]
     );
 }
 

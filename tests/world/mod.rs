@@ -208,7 +208,8 @@ impl Transport for Provider {
         self.pass_time(&self.reply_time);
         let (status, headers, body) = match act {
             None => {
-                let token = serde_json::json!({"access_token": format!("canary-token-{number}"), "token_type": "Bearer", "expires_in": 3600});
+                let token = format!("canary-token-{number}");
+                let token = serde_json::json!({"access_token": token, "token_type": "Bearer", "expires_in": 3600});
                 (200, vec![], token.to_string().into())
             }
             Some(Act::Reply(status, headers, body)) => (status, headers, body),
