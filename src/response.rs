@@ -232,8 +232,7 @@ fn is_plain_name(name: &str) -> bool {
 }
 
 fn unreadable(asked: &Asked<'_>, reply: &Reply, fault: &str) -> Error {
-    // Nobody knows what in such a body is a token, so no label that repeats some of it is told.
-    let body = [Secret::from(&*String::from_utf8_lossy(&reply.body))];
+    let body = [whole_body(reply)];
     let label = |name| {
         let label = quote(reply.header(name)?, asked.secrets)?;
         quote(&label, &body)
@@ -249,6 +248,11 @@ fn unreadable(asked: &Asked<'_>, reply: &Reply, fault: &str) -> Error {
         },
     };
     unusable(asked, reply, Step::Reply, &found)
+}
+
+/// Nobody knows what is a token in a body that cannot be read, so no header that repeats some of it is told.
+fn whole_body(reply: &Reply) -> Secret {
+    Secret::from(&*String::from_utf8_lossy(&reply.body))
 }
 
 /// A reply that may have been meant as a token.

@@ -449,6 +449,8 @@ fn a_provider_s_words_are_one_short_line_without_a_secret_in_them() {
         assert!(to.contains("a redirect elsewhere,"), "{to}");
         let body = r#"{"access_token": "canary-token-1"}"#;
         read(&own, 302, &[("location", "https://canary-token.example/")], body).unwrap_err();
+        let body = r#"{"access_token": "canary-token-1", "access_token": "canary-token-2"}"#;
+        read(&own, 302, &[("location", "https://canary-token.example/")], body).unwrap_err();
         let label = read(&own, 200, &[("content-type", "text/canary-api-key-77")], "x").unwrap_err().to_string();
         assert!(label.contains("with a body that is no JSON"), "{label}");
     }

@@ -5,6 +5,7 @@ mod canary;
 #[path = "../../tests/world/mod.rs"]
 mod world;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -86,13 +87,11 @@ pub fn ask_keeping(
     now: Duration,
 ) -> Result<Token, Error> {
     let pointer = description.pointer("/response/token").and_then(Value::as_str).unwrap_or("/access_token");
-    let tells_token = match serde_json::from_slice::<Value>(&reply.body) {
-        Ok(told) => told.pointer(pointer).and_then(Value::as_str).is_some_and(|token| token.contains(TOKEN)),
-        Err(_) => reply.body.split(|b| *b == b'&').any(|pair| {
-            let pair = String::from_utf8_lossy(pair);
-            pair.split_once('=').is_some_and(|(name, token)| pointer == format!("/{name}") && token.contains(TOKEN))
-        }),
+    let told = match serde_json::from_slice::<Value>(&reply.body) {
+        Ok(told) => told.pointer(pointer).and_then(Value::as_str).map(str::to_owned),
+        Err(_) => form(&reply.body).and_then(|form| form.get(pointer.strip_prefix('/')?).cloned()),
     };
+    let tells_token = told.is_some_and(|token| token.contains(TOKEN));
     let secrets = &[secrets, if tells_token { &[TOKEN] } else { &[] }].concat();
 
     let mut world = World::new();
@@ -119,6 +118,15 @@ pub fn ask_keeping(
         Err(error) => check_error(error, secrets, LONGEST + description.to_string().chars().count()),
     }
     outcome
+}
+
+/// The pairs of what is a form and nothing else, each name once.
+fn form(body: &[u8]) -> Option<HashMap<String, String>> {
+    let text = std::str::from_utf8(body).ok()?;
+    let pairs: Vec<_> = text.split('&').filter_map(|pair| pair.split_once('=')).collect();
+    let form: HashMap<_, _> = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let plain = text.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"{}[]%+".contains(&b));
+    (plain && form.len() == pairs.len()).then_some(form)
 }
 
 fn check_token(token: &Token, now: Duration) {

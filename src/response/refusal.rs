@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::words::{is_code, quote, title};
-use super::{Asked, Reply, is_token, whole};
+use super::{Asked, Reply, is_token, whole, whole_body};
 use crate::date;
 use crate::error::{Error, ErrorKind, RetryClass, Step};
 use crate::provider::{Meaning, Pointer, Provider, TimeUnit};
@@ -119,7 +119,10 @@ fn says_something(value: &Value) -> bool {
 
 /// Never followed: the secret would go to whoever the reply names. Only the origin is told; the rest may hold anything.
 pub(super) fn redirected(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>, location: &str) -> Error {
-    let secrets = unspeakable(asked, document);
+    let mut secrets = unspeakable(asked, document);
+    if document.is_none() {
+        secrets.push(whole_body(reply));
+    }
     let target = if location.starts_with("//") { format!("https:{location}") } else { location.to_owned() };
     let target = target.parse::<http::Uri>().ok();
     let origin = match target.as_ref().map(|uri| (uri.scheme_str(), uri.authority())) {
