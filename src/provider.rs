@@ -4,6 +4,7 @@
 //! one placeholder keeps the value's type; a text with an absent input is left out as a whole.
 
 mod check;
+mod place;
 mod template;
 
 use std::borrow::Cow;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 pub(crate) use check::{PLAIN_HEADERS, RESERVED_HEADERS, SHARED, is_header_value};
-use check::{place, without_value};
+use place::{place, without_value};
 pub(crate) use template::{Ordered, Piece, Pointer, Template, duration_seconds};
 
 use crate::error::{Error, ErrorKind};

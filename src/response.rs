@@ -111,24 +111,22 @@ fn accept(asked: &Asked<'_>, reply: &Reply, document: &Value) -> Result<Grant, E
         let found = format!("but the token at {} {reason}", rules.token);
         Err(unusable(asked, reply, Step::Token, &found))
     };
-    let token = match rules.token.find(document) {
-        found if !is_token(found) && tells_error(asked.provider, document) => {
-            return Err(refused(asked, reply, Some(document)));
-        }
-        Some(Value::String(token)) => token.trim_ascii(),
+    let found = rules.token.find(document);
+    let is_refusal = tells_error(asked.provider, document);
+    let token = match found {
+        _ if is_refusal && !is_token(found) => return Err(refused(asked, reply, Some(document))),
+        Some(Value::String(token)) if is_token(found) => token.trim_ascii(),
+        Some(Value::String(_)) => return fault("is empty"),
         None | Some(Value::Null) => return fault(&format!("is missing{}", members(asked, reply, document))),
         Some(_) => return fault("is not a text"),
     };
-    if !is_token(rules.token.find(document)) {
-        return fault("is empty");
-    }
     if token.len() > TOKEN_MAX {
         return fault("is longer than 16 KiB");
     }
     if !token.bytes().all(|b| b.is_ascii_graphic()) {
         return fault("holds something other than visible ASCII");
     }
-    if tells_error(asked.provider, document) {
+    if is_refusal {
         return fault("stands beside an error");
     }
     let end = rules.expiry.at.find(document);
@@ -201,7 +199,7 @@ fn jwt_exp(token: &str) -> Option<i64> {
     let mut parts = token.split('.');
     let (_, claims, _) = (parts.next()?, parts.next()?, parts.next()?);
     let claims = Zeroizing::new(CLAIMS.decode(claims).ok()?);
-    whole(serde_json::from_slice::<Value>(&claims).ok()?.get("exp")?)
+    whole(document::read(&claims, Some("application/json")).ok()?.get("exp")?)
 }
 
 /// Where a reply in JSON holds texts, for whoever looks for the token elsewhere. A name that could be a token itself is

@@ -9,6 +9,7 @@ mod standin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use canary::Watched;
 use hosts::{BAD_RESPONSE, DENIED, Host, NETWORK, RATE_LIMITED, SERVER, TIMEOUT, TLS, through_both_apis};
 use standin::{Fault, Flaw, Manner, Peer, Standin};
 use tokauth::seams::RetryClass;
@@ -36,8 +37,9 @@ struct Case {
     waits: bool,
 }
 
-fn client(options: &Options) -> Client {
-    options.iter().fold(Client::builder(), |builder, (name, value)| builder.set(name, value)).build().unwrap()
+fn client(options: &Options) -> Watched {
+    let builder = options.iter().fold(Client::builder(), |builder, (name, value)| builder.set(name, value));
+    canary::build(&builder).unwrap()
 }
 
 fn with(mut options: Options, name: &str, value: &str) -> Options {
@@ -674,10 +676,10 @@ fn a_proxy_in_the_environment_is_not_used() {
 #[test]
 fn child_of_the_proxy_test() {
     let Ok(url) = std::env::var("LIBTOKAUTH_TEST_URL") else { return };
-    calven_at(&url).build().unwrap().token().unwrap();
+    canary::build(&calven_at(&url)).unwrap().token().unwrap();
     // Nor does it say what goes past a proxy that is set.
     let proxy = std::env::var("HTTPS_PROXY").unwrap();
-    let error = calven_at("https://a.example").proxy(proxy).build().unwrap().token().unwrap_err();
+    let error = canary::build(&calven_at("https://a.example").proxy(proxy)).unwrap().token().unwrap_err();
     assert!(error.to_string().contains("HTTP 407"), "{error}");
 }
 
@@ -859,7 +861,7 @@ fn child_of_the_memory_test() {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
     };
-    let client = calven_at(&url).build().unwrap();
+    let client = canary::build(&calven_at(&url)).unwrap();
     let before = peak();
     let error = client.token().unwrap_err();
     assert!(error.to_string().starts_with(TOO_LARGE), "{error}");

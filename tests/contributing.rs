@@ -85,7 +85,7 @@ fn the_errors_that_the_page_tells_of_come_in_these_words() {
     let world = World::new();
     let unset = |description: Value, name: &str| {
         let file = TempFile::new(description.to_string());
-        acme(&file).set(name, "us").build_over(world.seams.clone()).unwrap_err()
+        world.build(&acme(&file).set(name, "us")).unwrap_err()
     };
     let errors = [
         unset(with("/request/body", json!("xml")), "site"),

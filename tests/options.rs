@@ -10,7 +10,7 @@ use tokauth::{Builder, Client, ErrorKind};
 use world::{World, oauth2};
 
 fn refusal(builder: &Builder) -> (ErrorKind, String) {
-    let error = builder.build().expect_err("this cannot work");
+    let error = canary::build(builder).expect_err("this cannot work");
     let text = error.to_string();
     assert!(text.starts_with("config: "), "{text}");
     assert_eq!(text.lines().count(), 1, "{text}");
@@ -125,7 +125,7 @@ fn what_this_version_lacks_is_refused_with_a_sentence() {
         let (kind, text) = refusal(&builder);
         assert!(kind == ErrorKind::Unsupported && text.contains(words), "{text}");
     }
-    calven().store("memory").quota("none").build().unwrap();
+    canary::build(&calven().store("memory").quota("none")).unwrap();
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn http_is_for_this_machine_only() {
         "https://[2001:db8::1]:8443/t",
         "https://xn--canry-jra.example/a/../%00",
     ] {
-        oauth2().token_url(url).build().unwrap();
+        canary::build(&oauth2().token_url(url)).unwrap();
     }
 }
 

@@ -81,9 +81,13 @@ fn token(more: Value) -> String {
 }
 
 fn jwt(claims: &Value) -> String {
+    jwt_of(&claims.to_string())
+}
+
+fn jwt_of(claims: &str) -> String {
     use base64::Engine;
-    let part = |value: &Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string());
-    format!("{}.{}.canary-token", part(&json!({"alg": "HS256", "typ": "JWT"})), part(claims))
+    let part = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+    format!("{}.{}.canary-token", part(r#"{"alg":"HS256","typ":"JWT"}"#), part(claims))
 }
 
 fn built_in(provider: &str) -> Builder {
@@ -186,6 +190,13 @@ fn the_end_of_a_token_is_found_however_it_is_told() {
             oauth2(),
             200,
             token(json!({"access_token": jwt(&json!({"exp": now + 60})), "expires_in": 3600})),
+            lives(60),
+        ),
+        row(
+            "E22 beside a claim that no float holds",
+            oauth2(),
+            200,
+            token(json!({"access_token": jwt_of(&format!("{{\"x\":1{},\"exp\":{}}}", "0".repeat(400), now + 60))})),
             lives(60),
         ),
         row("E23 no JWT", oauth2(), 200, token(json!({"access_token": "a.canary-token.b"})), lives(300)),
@@ -517,6 +528,13 @@ fn a_reply_is_read_by_what_it_holds_whatever_its_frame() {
             oauth2(),
             200,
             r#"{"error":"slow_down","id_token":"canary-token-9","error_description":"see canary-token-9"}"#,
+            refused("slow_down", "(HTTP 200, code slow_down); check"),
+        ),
+        row(
+            "R1 and one in a list",
+            oauth2(),
+            200,
+            r#"{"error":"slow_down","all":[{"id_token":"canary-token-9"}],"error_description":"see canary-token-9"}"#,
             refused("slow_down", "(HTTP 200, code slow_down); check"),
         ),
         row("R1 TikTok", oauth2(), 200, token(json!({"error": {"code": "ok", "message": ""}})), lives(300)),

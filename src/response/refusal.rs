@@ -19,6 +19,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// Whatever no error may repeat: also the token that stands beside an error, and others that nobody asked for.
 fn unspeakable(asked: &Asked<'_>, document: Option<&Value>) -> Vec<Secret> {
     fn tokens(value: &Value, found: &mut Vec<Secret>) {
+        value.as_array().into_iter().flatten().for_each(|item| tokens(item, found));
         for (name, member) in value.as_object().into_iter().flatten() {
             match member {
                 Value::String(text) if text.len() >= 8 && name.to_ascii_lowercase().contains("token") => {

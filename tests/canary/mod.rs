@@ -55,6 +55,11 @@ impl Lines {
     }
 }
 
+/// A client that reaches the world as programs do.
+pub fn build(builder: &Builder) -> Result<Watched, Error> {
+    outcome(Lines::default().of(builder).build()).map(Watched)
+}
+
 /// A client whose every outcome is searched.
 #[derive(Clone, Debug)]
 pub struct Watched(pub Client);
