@@ -98,16 +98,6 @@ pub(crate) struct Input {
     pub(crate) max_length: Option<usize>,
 }
 
-impl Input {
-    /// Whether its rules allow this text; of a URL only its user can tell.
-    fn takes(&self, text: &str) -> bool {
-        let length = text.chars().count();
-        self.min_length.is_none_or(|min| min <= length)
-            && self.max_length.is_none_or(|max| length <= max)
-            && (self.kind != InputKind::Duration || duration_seconds(text).is_some())
-    }
-}
-
 /// What the text of an input means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

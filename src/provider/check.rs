@@ -33,16 +33,6 @@ impl Provider {
         let inputs: Vec<&str> = self.inputs.iter().map(|(name, _)| name).chain([CLIENT_ID]).collect();
         if let Some(url) = &self.token_url {
             knows(&inputs, url, "token_url")?;
-            let begins_well = match url.pieces().first() {
-                Some(Piece::Literal(begin)) => ["https://", "http://localhost", "http://127.", "http://[::1]"]
-                    .iter()
-                    .any(|sound| begin.starts_with(sound)),
-                Some(Piece::Name(_)) => true,
-                None => false,
-            };
-            if !begins_well {
-                return fault("token_url", "this begins neither with https:// nor with http:// and a loopback host");
-            }
         }
         for (name, header) in self.request.headers.iter() {
             if let Some(value) = header.names().find(|name| self.computed.get(name).is_some()) {
@@ -71,8 +61,6 @@ impl Provider {
                 "an input with a default is never missing: drop \"required\" or \"default\""
             } else if input.min_length.zip(input.max_length).is_some_and(|(min, max)| min > max) {
                 "no text has these lengths: min_length is above max_length"
-            } else if input.default.as_ref().is_some_and(|default| !input.takes(default)) {
-                "its default is not what it takes"
             } else {
                 continue;
             };
@@ -318,10 +306,6 @@ pub(super) mod tests {
             ("/request/fields/id", json!("canary{of-a-secret"), "request.fields.id", "unpaired brace"),
             ("/request/fields/id", json!("{canary of a secret}"), "request.fields.id", "not a placeholder"),
             ("/response/token", json!("canary-of-a-secret"), "response.token", "not a JSON pointer"),
-            ("/inputs/tenant", json!({"min_length": 5, "default": "x"}), "inputs.tenant", "its default"),
-            ("/inputs/tenant", json!({"type": "duration", "default": "soon"}), "inputs.tenant", "its default"),
-            ("/token_url", json!("http://evil.example/{client_id}"), "token_url", "https://"),
-            ("/token_url", json!("nonsense"), "token_url", "https://"),
             (
                 "/request",
                 json!({"body": "form", "auth": ["post"], "fields": {"client_id": "{client_id}"}}),
