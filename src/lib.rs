@@ -13,6 +13,7 @@ mod expiry;
 mod judge;
 mod log;
 mod options;
+mod process;
 mod provider;
 mod registry;
 mod request;

@@ -1,0 +1,75 @@
+//! What belongs to one process: a forked child makes it anew.
+
+use std::fmt;
+use std::process;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+/// Something with locks in it, or with connections. After `fork` a lock may be held by a thread that the child does not
+/// have, and a connection is the parent's: the first call in the child puts something new in its place. Whoever asks
+/// here is on the slow path; asking for the process id is a system call.
+pub(crate) struct PerProcess<T>(ArcSwap<Owned<T>>);
+
+/// With the id of the process that it belongs to.
+pub(crate) struct Owned<T> {
+    process: u32,
+    value: T,
+}
+
+impl<T> std::ops::Deref for Owned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> PerProcess<T> {
+    pub(crate) fn new(value: T) -> PerProcess<T> {
+        PerProcess(ArcSwap::from_pointee(Owned { process: process::id(), value }))
+    }
+
+    /// This process's own; `renew` makes it from the parent's, of which no lock may be waited for.
+    pub(crate) fn get(&self, renew: impl FnOnce(&T) -> T) -> Arc<Owned<T>> {
+        self.of(process::id(), renew)
+    }
+
+    fn of(&self, process: u32, renew: impl FnOnce(&T) -> T) -> Arc<Owned<T>> {
+        let found = self.0.load_full();
+        if found.process == process {
+            return found;
+        }
+        let renewed = Arc::new(Owned { process, value: renew(&found.value) });
+        let before = self.0.compare_and_swap(&found, renewed.clone());
+        // Another thread of this process may have been quicker.
+        if Arc::ptr_eq(&before, &found) { renewed } else { self.0.load_full() }
+    }
+}
+
+impl<T> fmt::Debug for PerProcess<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PerProcess").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn a_child_gets_its_own_once_and_waits_for_no_lock_of_its_parent() {
+        let shared = PerProcess::new(Mutex::new(1));
+        let parents = shared.of(process::id(), |_| panic!("it is this process's own"));
+        let held = parents.lock().unwrap();
+        let child = process::id() + 1;
+        let childs = shared.of(child, |parents| Mutex::new(parents.try_lock().map_or(2, |value| *value)));
+        assert_eq!(*childs.lock().unwrap(), 2);
+        *childs.lock().unwrap() = 3;
+        let again = shared.of(child, |_| panic!("once"));
+        assert_eq!(*again.lock().unwrap(), 3);
+        drop(held);
+    }
+}
