@@ -1,43 +1,112 @@
 //! Points in time as text, to seconds since 1970. Pure.
 
+const SHORT_DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+const LONG_DAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
 /// An HTTP date in each of its three forms (RFC 9110 section 5.6.7).
 pub(crate) fn http(text: &str) -> Option<i64> {
-    let date = httpdate::parse_http_date(text.trim()).ok()?;
-    i64::try_from(date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs()).ok()
+    let words: Vec<&str> = text.trim().split(' ').collect();
+    match *words {
+        // Sun, 06 Nov 1994 08:49:37 GMT
+        [weekday, day, month, year, time, "GMT"] => {
+            let weekday = place(&SHORT_DAYS, weekday.strip_suffix(',')?)?;
+            named(weekday, digits(year, 4)?, month, digits(day, 2)?, time)
+        }
+        // Sunday, 06-Nov-94 08:49:37 GMT
+        [weekday, date, time, "GMT"] => {
+            let weekday = place(&LONG_DAYS, weekday.strip_suffix(',')?)?;
+            let (day, month, year) = parts(date, '-')?;
+            let (day, year) = (digits(day, 2)?, digits(year, 2)?);
+            // The RFC goes by the year that it is, which is not known here; the day of the week tells the century too.
+            [2000, 1900].into_iter().find_map(|century| named(weekday, century + year, month, day, time))
+        }
+        // Sun Nov  6 08:49:37 1994
+        [weekday, month, "", day, time, year] => {
+            named(place(&SHORT_DAYS, weekday)?, digits(year, 4)?, month, digits(day, 1)?, time)
+        }
+        [weekday, month, day, time, year] => {
+            named(place(&SHORT_DAYS, weekday)?, digits(year, 4)?, month, digits(day, 2)?, time)
+        }
+        _ => None,
+    }
 }
 
 /// An internet date (RFC 3339), fractions of a second cut: `2025-04-11T03:43:28.148Z`.
 pub(crate) fn rfc3339(text: &str) -> Option<i64> {
     let text = text.trim();
-    let number = |from: usize, to: usize| {
-        let digits = text.get(from..to)?;
-        digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<i64>().ok())?
-    };
-    let sign = |at: usize, signs: &[u8]| text.as_bytes().get(at).filter(|byte| signs.contains(byte));
-    for (at, signs) in [(4, b"-".as_slice()), (7, b"-"), (10, b"Tt _"), (13, b":"), (16, b":")] {
-        sign(at, signs)?;
-    }
-    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    let fraction = text.get(20..).filter(|_| sign(19, b".").is_some());
-    let zone = match fraction {
-        Some(fraction) => 20 + fraction.find(|c: char| !c.is_ascii_digit()).filter(|digits| *digits > 0)?,
-        None => 19,
-    };
-    let offset = match text.as_bytes()[zone..] {
-        [b'Z' | b'z'] => 0,
-        [side @ (b'+' | b'-'), _, _, b':', _, _] => {
-            let (hours, minutes) = (number(zone + 1, zone + 3)?, number(zone + 4, zone + 6)?);
-            let seconds = (hours * 60 + minutes) * 60;
-            (hours <= 23 && minutes <= 59).then_some(if side == b'-' { -seconds } else { seconds })?
+    let (date, time, rest) = (text.get(..10)?, text.get(11..19)?, text.get(19..)?);
+    b"Tt _".contains(&text.as_bytes()[10]).then_some(())?;
+    let (year, month, day) = parts(date, '-')?;
+    let local = day_of(digits(year, 4)?, digits(month, 2)?, digits(day, 2)?)? * 86_400 + time_of_day(time)?;
+    let zone = match rest.strip_prefix('.') {
+        Some(fraction) => {
+            let zone = fraction.trim_start_matches(|c: char| c.is_ascii_digit());
+            (zone.len() < fraction.len()).then_some(zone)?
         }
-        _ => return None,
+        None => rest,
     };
-    let sound = (1..=12).contains(&month) && (1..=31).contains(&day) && hour <= 23 && minute <= 59 && second <= 60;
-    sound.then(|| days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset)
+    let offset = |zone| {
+        let (hours, minutes) = str::split_once(zone, ':')?;
+        let (hours, minutes) = (digits(hours, 2)?, digits(minutes, 2)?);
+        (hours <= 23 && minutes <= 59).then_some((hours * 60 + minutes) * 60)
+    };
+    match zone.as_bytes().first()? {
+        b'Z' | b'z' => (zone.len() == 1).then_some(local),
+        b'+' => Some(local - offset(&zone[1..])?),
+        b'-' => Some(local + offset(&zone[1..])?),
+        _ => None,
+    }
 }
 
-/// Days since 1970 in the Gregorian calendar; years begin in March here, so that a leap day ends one.
+/// The same in UTC, for people to read.
+pub(crate) fn rfc3339_text(seconds: i64) -> String {
+    let (day, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // By the average length of a year, which is at most a day or so off.
+    let year = 1970 + (day * 400).div_euclid(146_097);
+    let year = (year - 1..=year + 1).rfind(|year| days(*year, 1, 1) <= day).unwrap_or(year);
+    let month = (1..=12).rfind(|month| days(year, *month, 1) <= day).unwrap_or(1);
+    let day = day - days(year, month, 1) + 1;
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// A date whose names are in English; the day of the week must be the right one.
+fn named(weekday: i64, year: i64, month: &str, day: i64, time: &str) -> Option<i64> {
+    let day = day_of(year, place(&MONTHS, month)? + 1, day)?;
+    (day.rem_euclid(7) == weekday).then_some(day * 86_400 + time_of_day(time)?)
+}
+
+fn place(names: &[&str], name: &str) -> Option<i64> {
+    names.iter().position(|known| *known == name)?.try_into().ok()
+}
+
+/// So many digits and nothing else.
+fn digits(text: &str, count: usize) -> Option<i64> {
+    (text.len() == count && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok())?
+}
+
+fn parts(text: &str, between: char) -> Option<(&str, &str, &str)> {
+    let (first, rest) = text.split_once(between)?;
+    let (second, third) = rest.split_once(between)?;
+    Some((first, second, third))
+}
+
+/// Of `08:49:37`; a leap second is the first of the next minute.
+fn time_of_day(text: &str) -> Option<i64> {
+    let (hour, minute, second) = parts(text, ':')?;
+    let (hour, minute, second) = (digits(hour, 2)?, digits(minute, 2)?, digits(second, 2)?);
+    (hour <= 23 && minute <= 59 && second <= 60).then_some(hour * 3600 + minute * 60 + second)
+}
+
+/// Days since 1970 to one that there is.
+fn day_of(year: i64, month: i64, day: i64) -> Option<i64> {
+    let first = (1..=12).contains(&month).then(|| days(year, month, 1))?;
+    (1..=days(year, month + 1, 1) - first).contains(&day).then_some(first + day - 1)
+}
+
+/// Days since 1970 in the Gregorian calendar; years begin in March here, so that a leap day ends one. Month 13 is the
+/// next January.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (month * 153 + 2) / 5 + day
@@ -65,6 +134,15 @@ mod tests {
             ("2025-04-11T03:43:28+0200", None),
             ("2025-04-11T03:43:28+24:00", None),
             ("2025-13-11T03:43:28Z", None),
+            ("2025-00-11T03:43:28Z", None),
+            ("2025-02-29T03:43:28Z", None),
+            ("2025-04-00T03:43:28Z", None),
+            ("2025-04-11T03:60:28Z", None),
+            ("2025-04-11T03:43:61Z", None),
+            ("2025-04-11T03:43:28Zulu", None),
+            ("2025-04-11T03:43:28+02:00:00", None),
+            ("2025/04/11T03:43:28Z", None),
+            ("2025-04-11-03:43:28Z", None),
             ("2025-04-11T24:43:28Z", None),
             ("+025-04-11T03:43:28Z", None),
             ("06/19/2019 23:42:01 +00:00", None),
@@ -77,15 +155,97 @@ mod tests {
     }
 
     #[test]
+    fn an_internet_date_is_written_as_it_is_read() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (-1, "1969-12-31T23:59:59Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_800, "2000-03-01T00:00:00Z"),
+            (4_107_542_399, "2100-02-28T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (1_795_219_200, "2026-11-21T00:00:00Z"),
+            (-62_135_596_800, "0001-01-01T00:00:00Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+            (i64::MAX, "292277026596-12-04T15:30:07Z"),
+            (i64::MIN, "-292277022657-01-27T08:29:52Z"),
+        ] {
+            assert_eq!(rfc3339_text(seconds), text);
+        }
+        // Every day of 800 years, and another second of each.
+        for day in -146_097..146_097_i64 {
+            let seconds = day * 86_400 + day.rem_euclid(86_400);
+            assert_eq!(rfc3339(&rfc3339_text(seconds)), Some(seconds));
+        }
+    }
+
+    #[test]
     fn an_http_date_has_three_forms() {
         for (text, seconds) in [
-            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),
-            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(784_111_777)),
-            ("Sun Nov  6 08:49:37 1994", Some(784_111_777)),
-            ("1994-11-06T08:49:37Z", None),
-            ("3600", None),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", 784_111_777),
+            ("Sun Nov  6 08:49:37 1994", 784_111_777),
+            ("Sun Nov 06 08:49:37 1994", 784_111_777),
+            (" Sun, 06 Nov 1994 08:49:37 GMT\t", 784_111_777),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+            ("Fri, 26 Mar 1999 01:00:05 GMT", 922_410_005),
+            ("Tue, 29 Feb 2000 12:00:00 GMT", 951_825_600),
+            ("Sat, 21 Nov 2026 00:00:00 GMT", 1_795_219_200),
+            // The day of the week tells the century.
+            ("Saturday, 21-Nov-26 00:00:00 GMT", 1_795_219_200),
+            ("Sunday, 21-Nov-26 00:00:00 GMT", 1_795_219_200 - 36_525 * 86_400),
+            ("Tuesday, 29-Feb-00 12:00:00 GMT", 951_825_600),
+            ("Saturday, 31-Dec-16 23:59:60 GMT", 1_483_228_800),
+            // A leap second is the first of the next day.
+            ("Sat, 31 Dec 2016 23:59:60 GMT", 1_483_228_800),
+            ("Sat Dec 31 23:59:60 2016", 1_483_228_800),
         ] {
-            assert_eq!(http(text), seconds, "{text}");
+            assert_eq!(http(text), Some(seconds), "{text}");
+        }
+        for text in [
+            "Mon, 06 Nov 1994 08:49:37 GMT",
+            "Monday, 06-Nov-94 08:49:37 GMT",
+            "Mon Nov  6 08:49:37 1994",
+            "sun, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06 nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+            "Sun, 06 Nov 1994 08:49:37 +0000",
+            "Sun, 06 Nov 1994 08:49:37",
+            "Sun 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06-Nov-94 08:49:37 GMT",
+            "Sunday, 06-Nov-1994 08:49:37 GMT",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun, 06  Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 94 08:49:37 GMT",
+            "Sun, 06 Nov +994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 8:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49 GMT",
+            "Sun, 06 Nov 1994 08:49:37:00 GMT",
+            "Sun, 06 Nov 1994 08*49:37 GMT",
+            "Sun, 06 Nov 1994 24:00:00 GMT",
+            "Sun, 06 Nov 1994 08:60:37 GMT",
+            "Sun, 06 Nov 1994 08:49:61 GMT",
+            "Thu, 00 Jan 1970 00:00:00 GMT",
+            "Wed, 29 Feb 2023 00:00:00 GMT",
+            "Thu, 31 Apr 2026 00:00:00 GMT",
+            "Sun Nov  6 08:49:37 1994 GMT",
+            "Sun Nov 6 08:49:37 1994",
+            "1994-11-06T08:49:37Z",
+            "3600",
+            "\u{661}un, 06 Nov 1994 08:49:37 GMT",
+            "",
+        ] {
+            assert_eq!(http(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn http_dates_mean_what_another_reader_takes_them_for() {
+        for day in 0..146_097_u64 {
+            let seconds = day * 86_400 + day.rem_euclid(86_400);
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+            assert_eq!(http(&httpdate::fmt_http_date(time)), i64::try_from(seconds).ok());
         }
     }
 }

@@ -386,6 +386,13 @@ fn a_signer_is_told_when_its_clock_is_off() {
     assert!(refused("Sat, 21 Nov 2026 00:01:00 GMT").contains("clock is 60 s behind the server's, which bears 5 s"));
     assert!(refused("Fri, 20 Nov 2026 23:59:50 GMT").contains("clock is 10 s ahead of the server's"));
     assert!(!refused("Sat, 21 Nov 2026 00:00:04 GMT").contains("clock"));
+    // E-13: who knows only this machine's time is shown that.
+    for date in ["", "now", "Sun, 21 Nov 2026 00:01:00 GMT"] {
+        let told = "; the server bears 5 s, and this machine's clock says 2026-11-21T00:00:00Z: is that right?";
+        assert!(refused(date).ends_with(told), "{date}: {}", refused(date));
+    }
+    // E-10
+    assert!(!refused("Fri, 20 Nov 2026 23:59:60 GMT").contains("clock"));
 }
 
 /// F20.

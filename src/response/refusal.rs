@@ -188,7 +188,12 @@ fn advice(
 /// Told to those who sign the time, where it is what the provider may have refused.
 fn clock_off(asked: &Asked<'_>, reply: &Reply) -> Option<String> {
     let bound = asked.provider.limits.clock_s?;
-    let off = seconds(asked.now).saturating_sub(reply.header("date").and_then(date::http)?);
+    let now = seconds(asked.now);
+    let Some(date) = reply.header("date").and_then(date::http) else {
+        let now = date::rfc3339_text(now);
+        return Some(format!("; the server bears {bound} s, and this machine's clock says {now}: is that right?"));
+    };
+    let off = now.saturating_sub(date);
     let side = if off > 0 { "ahead of" } else { "behind" };
     (off.unsigned_abs() > bound).then(|| {
         format!("; this machine's clock is {} s {side} the server's, which bears {bound} s: set it", off.abs())
