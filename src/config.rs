@@ -66,15 +66,16 @@ impl Builder {
         self
     }
 
-    /// Sends log lines to `log`. It is called on threads that ask for a token, with no lock held, while others may wait
-    /// for that token: it must be quick and must not ask a client for one.
+    /// Sends log lines to `log`, besides the facade of the [`log`](https://docs.rs/log) crate, which gets them in any case
+    /// under the target `tokauth`. Both are called on threads that ask for a token, with no lock held, while others may
+    /// wait for that token: they must be quick and must not ask a client for one.
     #[must_use]
     pub fn log(mut self, log: impl Fn(LogLevel, &str) + Send + Sync + 'static) -> Builder {
         self.log = Log::new(log);
         self
     }
 
-    /// Sends log lines nowhere.
+    /// Sends log lines to the facade only.
     #[must_use]
     pub fn without_log(mut self) -> Builder {
         self.log = Log::default();
