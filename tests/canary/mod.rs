@@ -3,16 +3,64 @@
 
 use std::error::Error as _;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, Once};
+use std::{panic, process};
 
 use tokauth::{Builder, Client, Counter, Error, LogLevel, Token};
 
 /// The word, and base64 of it at each of the three places it can have among others.
 const LEAKS: [&str; 4] = ["canary", "Y2FuYXJ5", "jYW5hcn", "NhbmFye"];
 
+fn leaks(text: &str) -> bool {
+    LEAKS.iter().any(|leak| text.contains(leak))
+}
+
 /// Fails if a secret or a token is in this text.
 pub fn search(text: &str) {
-    assert!(!LEAKS.iter().any(|leak| text.contains(leak)), "a secret or token shows: {text}");
+    assert!(!leaks(text), "a secret or token shows: {text}");
+}
+
+/// From now on searches whatever any crate sends to the `log` facade of this process, and the text of every panic but
+/// those of the tests themselves. A leak ends the process: it may show where nobody can fail a test.
+pub fn watch() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Records).expect("a test program has no other logger");
+        log::set_max_level(log::LevelFilter::Trace);
+        let print = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            if !panic.location().is_some_and(|place| place.file().starts_with("tests/")) {
+                end_at_leak(&panic.to_string());
+            }
+            print(panic);
+        }));
+    });
+}
+
+fn end_at_leak(text: &str) {
+    if leaks(text) {
+        // Not by eprintln!, whose text the test program would keep for later.
+        let _ = writeln!(io::stderr(), "a secret or token shows: {text}");
+        process::abort();
+    }
+}
+
+struct Records;
+
+impl log::Log for Records {
+    /// At TRACE `ureq_proto` is known to show both, and SECURITY.md says so.
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Debug || metadata.target().starts_with("tokauth")
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            end_at_leak(&format!("{} {}", record.target(), record.args()));
+        }
+    }
+
+    fn flush(&self) {}
 }
 
 /// The outcome of a call, after a look at all that can be printed of it.
@@ -38,6 +86,7 @@ pub struct Lines(Arc<Mutex<Vec<(LogLevel, String)>>>);
 impl Lines {
     /// The options, with a log that keeps and searches each line.
     pub fn of(&self, builder: &Builder) -> Builder {
+        watch();
         let lines = self.clone();
         builder.clone().log(move |level, line| {
             search(line);

@@ -91,6 +91,7 @@ pub struct InRust(Client);
 
 impl Host for InRust {
     fn client(options: &[(String, String)]) -> Result<InRust, Failure> {
+        canary::watch();
         let builder = options.iter().fold(Client::builder(), |builder, (name, value)| builder.set(name, value));
         canary::outcome(builder.log(|_, line| log(line)).build()).map(InRust).map_err(told)
     }
@@ -158,6 +159,7 @@ impl Drop for InC {
 
 impl Host for InC {
     fn client(options: &[(String, String)]) -> Result<InC, Failure> {
+        canary::watch();
         let (mut client, mut error) = (ptr::null_mut(), ptr::null_mut());
         let config = tokauth_config_new();
         for (name, value) in options {
