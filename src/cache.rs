@@ -1,16 +1,26 @@
 //! The slot: one token, one request at a time, shared by all who ask.
+//!
+//! The mutex guards every change; whoever finds a token that will do reads a snapshot and waits for nobody.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-use crate::clock::{Clock, Deadline, Event};
-use crate::error::{Error, ErrorKind, Step};
-use crate::expiry::{Lifetime, REFRESH_PAUSE, Wishes};
+use arc_swap::ArcSwapOption;
+
+use crate::clock::{Clock, Deadline, Event, nanos};
+use crate::cooldown::{Bound, Brake, Cooldown, Failure};
+use crate::credential::Fingerprint;
+use crate::error::{Error, ErrorKind, RetryClass, Step};
+use crate::expiry::{Lifetime, Wishes};
+use crate::log::{Log, LogLevel};
+use crate::process::{Owned, PerProcess};
 use crate::token::Token;
 
 /// Who refreshes ahead holds a valid token already, and waits no longer than this for the new one.
 const AHEAD_MAX: Duration = Duration::from_secs(5);
+/// After a failed refresh ahead the valid token stays in service; the next try comes no earlier than this.
+const AHEAD_PAUSE: Duration = Duration::from_secs(30);
 
 /// What a slot counts, since it began; slow path only.
 #[derive(Debug, Default)]
@@ -57,34 +67,117 @@ pub(crate) enum Need {
     New,
 }
 
+/// Where a slot gets its tokens from.
+pub(crate) trait Source {
+    /// Runs without a lock, for as long as `deadline` allows. `knock`: one attempt, since the last ones failed.
+    fn fetch(&self, need: Need, deadline: &Deadline, knock: bool) -> Result<Fetched, Failure>;
+
+    /// Whether the credential is another one by now than the one that failed.
+    fn has_changed(&self, failed: &Fingerprint) -> bool;
+}
+
+/// A call for a token.
+pub(crate) struct Call<'a> {
+    pub(crate) source: &'a dyn Source,
+    pub(crate) clock: &'a Arc<dyn Clock>,
+    pub(crate) wishes: Wishes,
+    pub(crate) need: Need,
+    pub(crate) deadline: Deadline,
+    pub(crate) log: &'a Log,
+    /// The provider's name, for the log.
+    pub(crate) name: &'a str,
+}
+
+impl Call<'_> {
+    fn line(&self, level: LogLevel, line: impl FnOnce() -> String) {
+        self.log.line(level, || format!("{}: {}", self.name, line()));
+    }
+}
+
 /// One cache key's token.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Slot {
-    state: Mutex<State>,
+    state: PerProcess<Mutex<State>>,
     published: Published,
+    /// How many tokens have been cached; the newest one's generation. Never the same twice, in a forked child either.
+    generations: AtomicU64,
+    /// How many flights have begun.
+    flights: AtomicU64,
     pub(crate) counters: Counters,
+}
+
+impl Default for Slot {
+    fn default() -> Slot {
+        Slot {
+            state: PerProcess::new(Mutex::default()),
+            published: Published::default(),
+            generations: AtomicU64::new(0),
+            flights: AtomicU64::new(0),
+            counters: Counters::default(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 struct State {
-    cached: Option<Fetched>,
+    cached: Option<Arc<Snapshot>>,
     flying: Option<Arc<Flight>>,
     /// Number and outcome of the latest flight that landed.
     landed: Option<(u64, Result<Token, Error>)>,
-    /// How many flights have begun.
-    flights: u64,
-    /// How many tokens have been cached; the newest one's generation.
-    generation: u64,
-    /// No refresh ahead before this.
-    pause_until: Duration,
+    cooldown: Cooldown,
+    brake: Brake,
     /// How often all was forgotten: a token asked for before that is not cached after.
     cleared: u64,
 }
+
+/// A token in service: all that a reader without the lock needs.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) token: Token,
+    pub(crate) generation: u64,
+    lifetime: Lifetime,
+    /// No refresh ahead before this; nanoseconds since boot.
+    pause_until: AtomicU64,
+}
+
+impl Snapshot {
+    fn pause(&self, until: Duration) {
+        self.pause_until.fetch_max(nanos(until), Ordering::SeqCst);
+    }
+
+    fn is_fresh(&self, now: Duration, wishes: Wishes) -> bool {
+        nanos(now) < self.lifetime.fresh_until(wishes)
+    }
+
+    /// When whoever has such wishes is to renew it.
+    #[inline]
+    fn due(&self, wishes: Wishes) -> u64 {
+        self.lifetime.refresh_from(wishes).max(self.pause_until.load(Ordering::SeqCst))
+    }
+
+    /// Until when it is served without a look at anything else.
+    #[inline]
+    fn serves_until(&self, wishes: Wishes) -> u64 {
+        self.lifetime.fresh_until(wishes).min(self.due(wishes))
+    }
+
+    /// Whether it may be handed out where no other is to be had: the default margin is a precaution, one that the host
+    /// sets is a condition.
+    fn is_last_resort(&self, now: Duration, wishes: Wishes) -> bool {
+        let until = if wishes.min_valid.is_some() { self.lifetime.fresh_until(wishes) } else { self.lifetime.over() };
+        nanos(now) < until
+    }
+}
+
+/// What readers see: nothing, or the token in service.
+#[derive(Debug, Default)]
+struct Published(ArcSwapOption<Snapshot>);
 
 /// What a call is to do next.
 enum Decision<'a> {
     Serve(Result<Token, Error>),
     Wait(Arc<Flight>),
+    Hold(Bound),
     Fetch(Landing<'a>),
     /// By the time this caller may spend.
     RefreshAhead(Landing<'a>, Deadline),
@@ -95,152 +188,229 @@ enum Decision<'a> {
 struct Flight {
     number: u64,
     landed: Arc<Event>,
-    outcome: Mutex<Option<Result<Token, Error>>>,
+    outcome: Mutex<Option<Outcome>>,
+}
+
+#[derive(Clone, Debug)]
+enum Outcome {
+    Landed(Result<Token, Error>),
+    /// Its caller ran out of time before anything was sent: another may go on.
+    Abandoned,
 }
 
 impl Flight {
-    fn outcome(&self) -> Option<Result<Token, Error>> {
+    fn outcome(&self) -> Option<Outcome> {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl Slot {
-    /// A token with the life that `wishes` ask for: the cached one, or another caller's, or by `fetch`, which runs
-    /// without a lock and at most once, whatever the number of callers.
-    pub(crate) fn token(
-        &self,
-        clock: &Arc<dyn Clock>,
-        wishes: Wishes,
-        need: Need,
-        deadline: Deadline,
-        fetch: impl FnOnce(Deadline) -> Result<Fetched, Error>,
-    ) -> Result<Token, Error> {
-        let begun_before = if need == Need::New { self.lock().flights } else { 0 };
+    /// Lets `read` see the cached token, if a call would return it at once. Takes no lock, and asks the system for nothing.
+    #[inline]
+    pub(crate) fn peek<T>(&self, clock: &dyn Clock, wishes: Wishes, read: impl FnOnce(&Snapshot) -> T) -> Option<T> {
+        let published = self.published.0.load();
+        let snapshot = published.as_ref()?;
+        let until = snapshot.serves_until(wishes);
+        if clock.not_after() >= until && nanos(clock.since_boot()) >= until {
+            return None;
+        }
+        Some(read(snapshot))
+    }
+
+    /// A token as `call` wants it: the cached one, or another caller's, or from the source, which is asked without a lock
+    /// and at most once at a time, whatever the number of callers.
+    pub(crate) fn token(&self, call: &Call<'_>) -> Result<Token, Error> {
+        let begun_before = self.flights.load(Ordering::SeqCst);
+        let mut abandoned = None;
         loop {
-            match self.decide(clock, wishes, need, begun_before, &deadline) {
+            match self.decide(call, begun_before, abandoned) {
                 Decision::Serve(outcome) => return outcome,
                 Decision::Wait(flight) => {
                     self.counters.add(Counter::Waits);
-                    clock.wait(&flight.landed, deadline.at);
+                    call.line(LogLevel::Debug, || "waits for another caller's request".to_owned());
+                    call.clock.wait(&flight.landed, call.deadline.at);
                     match flight.outcome() {
                         None => return Err(waited_in_vain()),
-                        Some(outcome) if need == Need::Any || flight.number > begun_before => return outcome,
-                        Some(_) => {} // begun before this call: no answer to one that wants a new token
+                        Some(Outcome::Landed(outcome)) if call.need == Need::Any || flight.number > begun_before => {
+                            return outcome.or_else(|error| self.last_resort(call, error));
+                        }
+                        Some(Outcome::Landed(_)) => {} // begun before this call: no answer to one that wants a new token
+                        Some(Outcome::Abandoned) if call.deadline.remaining().is_zero() => return Err(waited_in_vain()),
+                        Some(Outcome::Abandoned) => abandoned = Some(flight.number),
                     }
                 }
-                Decision::Fetch(landing) => return landing.land(fetch(deadline), clock),
+                Decision::Hold(bound) if bound.credential.is_some_and(|failed| call.source.has_changed(&failed)) => {
+                    call.line(LogLevel::Info, || "the credential is another one, which ends the cool-down".to_owned());
+                    lock(&self.state()).cooldown.end_of(bound.flight);
+                }
+                Decision::Hold(bound) => {
+                    call.line(LogLevel::Debug, || format!("no request during a cool-down: {}", bound.error));
+                    return self.last_resort(call, bound.error);
+                }
+                Decision::Fetch(landing) => {
+                    return self.fly(call, landing, &call.deadline).or_else(|error| self.last_resort(call, error));
+                }
                 Decision::RefreshAhead(landing, deadline) => {
-                    let outcome = landing.land(fetch(deadline), clock);
-                    // A failure leaves the old token cached, and mostly it is still good.
-                    return outcome.or_else(|error| self.cached(clock.since_boot(), wishes).ok_or(error));
+                    self.counters.add(Counter::RefreshesAhead);
+                    call.line(LogLevel::Debug, || "refreshes ahead".to_owned());
+                    return self.fly(call, landing, &deadline).or_else(|error| self.last_resort(call, error));
                 }
             }
         }
     }
 
-    fn decide(
-        &self,
-        clock: &Arc<dyn Clock>,
-        wishes: Wishes,
-        need: Need,
-        begun_before: u64,
-        deadline: &Deadline,
-    ) -> Decision<'_> {
-        let mut state = self.lock();
-        let now = clock.since_boot();
-        match (need, &state.cached, &state.landed) {
+    fn fly(&self, call: &Call<'_>, landing: Landing<'_>, deadline: &Deadline) -> Result<Token, Error> {
+        let fetched = call.source.fetch(call.need, deadline, landing.knock);
+        landing.land(fetched, call, deadline.timeout)
+    }
+
+    fn decide(&self, call: &Call<'_>, begun_before: u64, abandoned: Option<u64>) -> Decision<'_> {
+        let state = self.state();
+        let mut state = lock(&state);
+        let now = call.clock.since_boot();
+        let fresh = state.cached.as_ref().filter(|cached| cached.is_fresh(now, call.wishes));
+        match (call.need, fresh, &state.landed) {
             (Need::New, _, Some((number, outcome))) if *number > begun_before => {
                 return Decision::Serve(outcome.clone());
             }
-            (Need::Any, Some(cached), _) if now < cached.lifetime.fresh_until(wishes) => {
-                let due = cached.lifetime.refresh_from(wishes).max(state.pause_until);
-                if state.flying.is_some() || now < due {
+            // A rejected token was replaced just now: the next one would fare no better.
+            (Need::New, Some(cached), _) if state.brake.is_closed(now) => {
+                return Decision::Serve(Ok(cached.token.clone()));
+            }
+            (Need::Any, Some(cached), _) => {
+                if state.flying.is_some() || nanos(now) < cached.due(call.wishes) {
                     return Decision::Serve(Ok(cached.token.clone()));
                 }
-                self.counters.add(Counter::RefreshesAhead);
-                let shorter = Deadline::after(clock, AHEAD_MAX.min(deadline.remaining() / 2));
-                state.pause_until = shorter.at;
-                self.published.write(&state);
+                let shorter = Deadline::after(call.clock, AHEAD_MAX.min(call.deadline.remaining() / 2));
+                // The others see nothing of it.
+                cached.pause(shorter.at);
                 return Decision::RefreshAhead(Landing::take_off(self, &mut state), shorter);
             }
             _ => {}
         }
-        match &state.flying {
-            Some(flight) => Decision::Wait(flight.clone()),
+        if let Some(flight) = &state.flying {
+            return Decision::Wait(flight.clone());
+        }
+        match state.cooldown.binds(now, call.deadline.timeout, abandoned) {
+            Some(bound) => Decision::Hold(bound),
             None => Decision::Fetch(Landing::take_off(self, &mut state)),
+        }
+    }
+
+    /// The token in service instead of `error`, if it is one that lives yet.
+    fn last_resort(&self, call: &Call<'_>, error: Error) -> Result<Token, Error> {
+        let now = call.clock.since_boot();
+        let cached = (call.need == Need::Any).then(|| lock(&self.state()).cached.clone()).flatten();
+        match cached.filter(|cached| cached.is_last_resort(now, call.wishes)) {
+            None => Err(error),
+            Some(cached) => {
+                let left = Duration::from_nanos(cached.lifetime.over()).saturating_sub(now);
+                call.line(LogLevel::Warning, || {
+                    format!("the old token stays in service, for {} s at most: {error}", left.as_secs())
+                });
+                Ok(cached.token.clone())
+            }
         }
     }
 
     /// The cached token, if it has the life that `wishes` ask for.
     pub(crate) fn cached(&self, now: Duration, wishes: Wishes) -> Option<Token> {
-        let state = self.lock();
-        let cached = state.cached.as_ref()?;
-        (now < cached.lifetime.fresh_until(wishes)).then(|| cached.token.clone())
+        let published = self.published.0.load();
+        published.as_ref().filter(|cached| cached.is_fresh(now, wishes)).map(|cached| cached.token.clone())
     }
 
     /// Puts a token there that nobody had to ask for, unless a longer one is there.
-    pub(crate) fn adopt(&self, fetched: Fetched) {
-        let mut state = self.lock();
+    pub(crate) fn adopt(&self, fetched: Fetched, now: Duration) {
+        let state = self.state();
+        let mut state = lock(&state);
         if state.cached.as_ref().is_none_or(|cached| cached.lifetime.over() < fetched.lifetime.over()) {
-            state.put(fetched, &self.published);
+            self.put(&mut state, fetched, now);
         }
     }
 
-    /// Drops the cached token if it is this one, and tells whether it was.
-    pub(crate) fn reject(&self, token: &Token) -> bool {
-        let mut state = self.lock();
-        let is_cached = state.cached.as_ref().is_some_and(|cached| cached.token.is_same(token));
-        if is_cached {
-            state.drop_token(&self.published);
+    /// The API rejected this token: what became of it.
+    pub(crate) fn reject(&self, token: &Token, now: Duration) -> Rejected {
+        let state = self.state();
+        let mut state = lock(&state);
+        let Some(cached) = state.cached.clone().filter(|cached| cached.token.is_same(token)) else {
+            return Rejected::Unknown;
+        };
+        if state.brake.reject(cached.lifetime.has_served(nanos(now)), now) {
+            self.drop_token(&mut state);
+            return Rejected::Dropped;
         }
-        is_cached
+        Rejected::Kept(state.brake.closed_for(now))
     }
 
-    /// Drops the cached token, and for all who come from now on the one under way.
+    /// Drops the cached token and the cool-down, and for all who come from now on the request under way.
     pub(crate) fn clear(&self) {
-        let mut state = self.lock();
+        let state = self.state();
+        let mut state = lock(&state);
         state.cleared += 1;
         state.flying = None;
-        state.drop_token(&self.published);
-    }
-
-    /// The generation of the cached token if [`token`](Slot::token) would return it at once, else 0. No lock.
-    pub(crate) fn generation(&self, now: Duration, wishes: Wishes) -> u64 {
-        match self.published.read() {
-            Some((generation, lifetime, pause_until))
-                if now < lifetime.fresh_until(wishes) && now < lifetime.refresh_from(wishes).max(pause_until) =>
-            {
-                generation
-            }
-            _ => 0,
-        }
+        state.cooldown.end();
+        self.drop_token(&mut state);
     }
 
     /// Whether a client that comes later could use what is here.
     pub(crate) fn is_alive(&self, now: Duration) -> bool {
-        let state = self.lock();
-        state.flying.is_some() || state.cached.as_ref().is_some_and(|cached| now < cached.lifetime.over())
+        let state = self.state();
+        let state = lock(&state);
+        state.flying.is_some()
+            || state.cooldown.is_running(now)
+            || state.cached.as_ref().is_some_and(|cached| nanos(now) < cached.lifetime.over())
     }
 
-    /// Every critical section leaves the state consistent at each step, so a poisoned lock is as good as a sound one.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn put(&self, state: &mut State, fetched: Fetched, now: Duration) {
+        let served = state.cached.as_ref().is_some_and(|cached| cached.lifetime.has_served(nanos(now)));
+        state.brake.replaced(served, now);
+        let Fetched { token, lifetime } = fetched;
+        let generation = self.generations.fetch_add(1, Ordering::SeqCst) + 1;
+        let snapshot = Arc::new(Snapshot { token, generation, lifetime, pause_until: AtomicU64::new(0) });
+        state.cached = Some(snapshot.clone());
+        self.published.0.store(Some(snapshot));
+    }
+
+    fn drop_token(&self, state: &mut State) {
+        state.cached = None;
+        state.landed = None;
+        self.published.0.store(None);
+    }
+
+    /// A forked child has neither the parent's threads nor what they were about to do; what was published, it has.
+    fn state(&self) -> Arc<Owned<Mutex<State>>> {
+        self.state.get(|parents| {
+            let parents = match parents.try_lock() {
+                Ok(state) => Some(state),
+                Err(TryLockError::Poisoned(state)) => Some(state.into_inner()),
+                Err(TryLockError::WouldBlock) => None,
+            };
+            let state = parents.as_deref();
+            Mutex::new(State {
+                cached: self.published.0.load_full(),
+                flying: None,
+                landed: None,
+                cooldown: state.map(|state| state.cooldown.clone()).unwrap_or_default(),
+                brake: state.map(|state| state.brake).unwrap_or_default(),
+                cleared: state.map_or(0, |state| state.cleared),
+            })
+        })
     }
 }
 
-impl State {
-    fn put(&mut self, fetched: Fetched, published: &Published) {
-        self.cached = Some(fetched);
-        self.generation += 1;
-        self.pause_until = Duration::ZERO;
-        published.write(self);
-    }
+/// What became of a rejected token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rejected {
+    /// It is not the cached one.
+    Unknown,
+    Dropped,
+    /// It stays in service, since it replaced a rejected one not long ago. No other rejection counts for so long.
+    Kept(Duration),
+}
 
-    fn drop_token(&mut self, published: &Published) {
-        self.cached = None;
-        self.landed = None;
-        published.write(self);
-    }
+/// Every critical section leaves the state consistent at each step, so a poisoned lock is as good as a sound one.
+fn lock(state: &Owned<Mutex<State>>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn waited_in_vain() -> Error {
@@ -253,44 +423,72 @@ struct Landing<'a> {
     slot: &'a Slot,
     flight: Arc<Flight>,
     cleared: u64,
+    knock: bool,
     landed: bool,
 }
 
 impl<'a> Landing<'a> {
     fn take_off(slot: &'a Slot, state: &mut State) -> Landing<'a> {
-        state.flights += 1;
-        let flight = Arc::new(Flight { number: state.flights, landed: Arc::default(), outcome: Mutex::new(None) });
+        let number = slot.flights.fetch_add(1, Ordering::SeqCst) + 1;
+        let flight = Arc::new(Flight { number, landed: Arc::default(), outcome: Mutex::new(None) });
         state.flying = Some(flight.clone());
-        Landing { slot, flight, cleared: state.cleared, landed: false }
+        Landing { slot, flight, cleared: state.cleared, knock: state.cooldown.is_streak(), landed: false }
     }
 
-    fn land(mut self, fetched: Result<Fetched, Error>, clock: &Arc<dyn Clock>) -> Result<Token, Error> {
-        let outcome = fetched.as_ref().map(|fetched| fetched.token.clone()).map_err(Error::clone);
-        let now = clock.since_boot();
-        self.end(&outcome, |state, published| match fetched {
-            Ok(fetched) => state.put(fetched, published),
-            Err(_) => {
-                state.pause_until = now.saturating_add(REFRESH_PAUSE);
-                published.write(state);
+    fn land(mut self, fetched: Result<Fetched, Failure>, call: &Call<'_>, timeout: Duration) -> Result<Token, Error> {
+        let now = call.clock.since_boot();
+        let (slot, number) = (self.slot, self.flight.number);
+        let failure = match fetched {
+            Ok(fetched) => {
+                let token = fetched.token.clone();
+                self.end(|state| {
+                    if let Some(state) = state {
+                        state.cooldown.end();
+                        slot.put(state, fetched, now);
+                    }
+                    Outcome::Landed(Ok(token.clone()))
+                });
+                return Ok(token);
             }
+            Err(failure) => failure,
+        };
+        let ran_out = failure.error.kind() == ErrorKind::Timeout && failure.error.retry_class() == RetryClass::NotSent;
+        let (mut error, mut wait) = (failure.error.clone(), None);
+        self.end(|state| {
+            if let Some(state) = state {
+                let until = state.cooldown.begin(&failure, number, timeout, now);
+                if let Some(cached) = &state.cached {
+                    cached.pause(now.saturating_add(AHEAD_PAUSE).max(until.unwrap_or_default()));
+                }
+                if let Some(until) = until {
+                    let left = until.saturating_sub(now);
+                    error = error.clone().with_retry_after(Some(left));
+                    wait = Some(left).filter(|_| failure.held_until.is_none());
+                }
+            }
+            if ran_out { Outcome::Abandoned } else { Outcome::Landed(Err(error.clone())) }
         });
-        outcome
+        if let Some(wait) = wait {
+            call.line(LogLevel::Info, || format!("cools down: asks no more for {} s", wait.as_millis().div_ceil(1000)));
+        }
+        Err(error)
     }
 
-    /// State first, then the waiters.
-    fn end(&mut self, outcome: &Result<Token, Error>, settle: impl FnOnce(&mut State, &Published)) {
+    /// State first, then the waiters. `settle` gets the state unless all was forgotten in the meantime.
+    fn end(&mut self, settle: impl FnOnce(Option<&mut State>) -> Outcome) {
         self.landed = true;
-        if outcome.is_err() {
-            self.slot.counters.add(Counter::Failures);
-        }
-        let mut state = self.slot.lock();
-        if state.cleared == self.cleared {
+        let state = self.slot.state();
+        let mut state = lock(&state);
+        let is_current = state.cleared == self.cleared;
+        let outcome = settle(is_current.then_some(&mut *state));
+        if is_current {
             state.flying = None;
-            state.landed = Some((self.flight.number, outcome.clone()));
-            settle(&mut state, &self.slot.published);
+            if let Outcome::Landed(outcome) = &outcome {
+                state.landed = Some((self.flight.number, outcome.clone()));
+            }
         }
         drop(state);
-        *self.flight.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome.clone());
+        *self.flight.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         self.flight.landed.set();
     }
 }
@@ -298,50 +496,8 @@ impl<'a> Landing<'a> {
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
         if !self.landed {
-            self.end(&Err(Error::bug(Step::Request, "the request panicked")), |_, _| {});
+            self.slot.counters.add(Counter::Failures);
+            self.end(|_| Outcome::Landed(Err(Error::bug(Step::Request, "the request panicked"))));
         }
     }
-}
-
-/// What a reader without the lock needs, written under it. A token's words change only with its generation, which never
-/// comes again; the pause alone may change under the same one, and each of its values holds by itself.
-#[derive(Debug, Default)]
-struct Published {
-    /// 0: nothing cached, or being written.
-    generation: AtomicU64,
-    /// Nanoseconds since boot: sent, received, life, pause; and the jitter.
-    words: [AtomicU64; 5],
-}
-
-impl Published {
-    fn write(&self, state: &State) {
-        self.generation.store(0, Ordering::SeqCst);
-        let Some(cached) = &state.cached else { return };
-        let Lifetime { sent, received, life, jitter } = cached.lifetime;
-        let words = [nanos(sent), nanos(received), nanos(life), nanos(state.pause_until), u64::from(jitter)];
-        for (place, word) in self.words.iter().zip(words) {
-            place.store(word, Ordering::SeqCst);
-        }
-        self.generation.store(state.generation, Ordering::SeqCst);
-    }
-
-    fn read(&self) -> Option<(u64, Lifetime, Duration)> {
-        let generation = self.generation.load(Ordering::SeqCst);
-        let [sent, received, life, pause, jitter] = std::array::from_fn(|i| self.words[i].load(Ordering::SeqCst));
-        if generation == 0 || self.generation.load(Ordering::SeqCst) != generation {
-            return None;
-        }
-        let lifetime = Lifetime {
-            sent: Duration::from_nanos(sent),
-            received: Duration::from_nanos(received),
-            life: Duration::from_nanos(life),
-            jitter: jitter as u8,
-        };
-        Some((generation, lifetime, Duration::from_nanos(pause)))
-    }
-}
-
-/// 584 years fit.
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::cache::{Counter, Need};
-use crate::clock::{Clock, Deadline, SystemClock};
+use crate::cache::{Call, Counter, Fetched, Need, Rejected, Source};
+use crate::clock::{Clock, Deadline, SystemClock, nanos};
 use crate::config::Builder;
+use crate::cooldown::Failure;
+use crate::credential::{Credential, Fingerprint, fingerprint};
 use crate::error::{Error, ErrorKind, Step};
 use crate::exchange::Exchange;
 use crate::log::LogLevel;
@@ -39,7 +41,7 @@ impl Seams {
     /// The system gives no random numbers.
     pub fn system() -> Result<Seams, Error> {
         Ok(Seams {
-            clock: Arc::new(SystemClock),
+            clock: Arc::<SystemClock>::default(),
             store: Arc::new(Memory),
             transport: None,
             registry: Registry::of_process(system_random)?,
@@ -115,7 +117,8 @@ impl Client {
             }
         };
         let key = Key::new(&settings, &seams.registry.fingerprint_key);
-        let membership = seams.registry.join(key, &seams.clock);
+        let account = (settings.token_url.clone(), settings.client_id.clone());
+        let membership = seams.registry.join(key, account, &seams.clock);
         Ok(Client(Arc::new(Inner {
             builder,
             settings,
@@ -142,8 +145,19 @@ impl Client {
     ///
     /// # Errors
     /// Every kind but `NotCached`.
+    #[inline]
     pub fn token(&self) -> Result<Token, Error> {
-        self.ask(Need::Any)
+        match self.peek(Token::clone) {
+            Some(token) => Ok(token),
+            None => self.ask(Need::Any),
+        }
+    }
+
+    /// Lets `read` see the token that [`token`](Client::token) would return at once, without taking part in it.
+    #[inline]
+    pub(crate) fn peek<T>(&self, read: impl FnOnce(&Token) -> T) -> Option<T> {
+        let Inner { settings, seams, membership, .. } = &*self.0;
+        membership.slot.peek(&*seams.clock, settings.wishes, |snapshot| read(&snapshot.token))
     }
 
     /// A usable token that is there already; never sends, never waits.
@@ -152,11 +166,12 @@ impl Client {
     /// `NotCached`.
     pub fn cached(&self) -> Result<Token, Error> {
         let Inner { settings, seams, membership, .. } = &*self.0;
-        let cached = || membership.slot.cached(seams.clock.since_boot(), settings.wishes);
+        let now = || seams.clock.since_boot();
+        let cached = || membership.slot.cached(now(), settings.wishes);
         cached()
             .or_else(|| {
                 let exchange = self.exchange();
-                membership.slot.adopt(exchange.hit(exchange.stored()?));
+                membership.slot.adopt(exchange.hit(exchange.stored()?), now());
                 cached()
             })
             .ok_or_else(|| {
@@ -173,24 +188,17 @@ impl Client {
         self.ask(Need::New)
     }
 
+    #[cold]
     fn ask(&self, need: Need) -> Result<Token, Error> {
         let Inner { settings, seams, membership, .. } = &*self.0;
-        let deadline = Deadline::after(&seams.clock, settings.timeout);
-        membership.slot.token(&seams.clock, settings.wishes, need, deadline, |deadline| {
-            let exchange = self.exchange();
-            let fetched = match need {
-                Need::Any => exchange.fetch(deadline),
-                Need::New => exchange.request(deadline),
-            }?;
-            let half = fetched.lifetime.life / 2;
-            if settings.wishes.min_valid.is_some_and(|wanted| wanted > half)
-                && !self.0.told_cap.swap(true, Ordering::Relaxed)
-            {
-                settings.log.line(LogLevel::Warning, || {
-                    format!("min_valid_s is capped at half the token's life: {} s", half.as_secs())
-                });
-            }
-            Ok(fetched)
+        membership.slot.token(&Call {
+            source: self,
+            clock: &seams.clock,
+            wishes: settings.wishes,
+            need,
+            deadline: Deadline::after(&seams.clock, settings.timeout),
+            log: &settings.log,
+            name: &settings.provider.name,
         })
     }
 
@@ -199,6 +207,8 @@ impl Client {
         Exchange {
             settings,
             key: &membership.key,
+            fingerprint_key: &seams.registry.fingerprint_key,
+            account: &membership.account,
             clock: &*seams.clock,
             store: &*seams.store,
             transport: &**transport,
@@ -207,17 +217,30 @@ impl Client {
         }
     }
 
-    /// Tells that the API refused `rejected`: it is dropped if it is still the cached one, else nothing happens.
+    /// Tells that the API refused `rejected`. If it is still the cached token it is dropped, here and in the store, unless
+    /// it has itself replaced a rejected one lately: then it stays in service. Else nothing happens.
+    ///
+    /// After the first rejection that holds for 30 seconds, then for twice as long each time, up to 15 minutes; a token
+    /// that serves half its life unrejected starts this anew. A 401 may be about anything, and an API that rejects every
+    /// token gets no better by new ones.
     ///
     /// # Errors
     /// The store cannot be written.
     pub fn invalidate(&self, rejected: &Token) -> Result<(), Error> {
         let Inner { settings, seams, membership, .. } = &*self.0;
-        if membership.slot.reject(rejected) {
+        let (name, outcome) = (&settings.provider.name, membership.slot.reject(rejected, seams.clock.since_boot()));
+        if let Rejected::Kept(left) = outcome {
+            settings.log.line(LogLevel::Info, || {
+                let seconds = left.as_millis().div_ceil(1000);
+                format!("{name}: the API rejected this token too, and it stays in service for another {seconds} s")
+            });
+            return Ok(());
+        }
+        if outcome == Rejected::Dropped {
             settings.log.line(LogLevel::Warning, || {
                 let left = rejected.expires_at().saturating_sub(seams.clock.since_epoch().as_secs() as i64);
                 let headers: Vec<&str> = rejected.headers().map(|(name, _)| name).collect();
-                let (name, headers) = (&settings.provider.name, headers.join(" and "));
+                let headers = headers.join(" and ");
                 format!(
                     "{name}: the API rejected a token with {left} s left; if it rejects the next one too, check that it \
                      is the API that the token is for (scope, audience, resource), and that it gets {headers} unchanged"
@@ -227,13 +250,16 @@ impl Client {
         seams.store.forget(&membership.key, Some(rejected))
     }
 
-    /// Forgets the token, here and in the store.
+    /// Forgets the token and the failures, here and in the store: the next call asks the provider. What rejected tokens
+    /// have brought about stays.
     ///
     /// # Errors
     /// The store cannot be written.
     pub fn clear(&self) -> Result<(), Error> {
-        let Inner { seams, membership, .. } = &*self.0;
+        let Inner { settings, seams, membership, .. } = &*self.0;
         membership.slot.clear();
+        membership.account.forgive();
+        settings.log.line(LogLevel::Info, || format!("{}: all is forgotten", settings.provider.name));
         seams.store.forget(&membership.key, None)
     }
 
@@ -244,8 +270,40 @@ impl Client {
 
     /// 0: call [`token`](Client::token) (none cached, or this caller is to renew it). Else: that call would return, at
     /// once, the same token as when this value was last seen. Never blocks, locks, allocates or calls the system.
+    #[inline]
     pub fn generation(&self) -> u64 {
         let Inner { settings, seams, membership, .. } = &*self.0;
-        membership.slot.generation(seams.clock.since_boot(), settings.wishes)
+        membership.slot.peek(&*seams.clock, settings.wishes, |snapshot| snapshot.generation).unwrap_or(0)
+    }
+}
+
+impl Source for Client {
+    fn fetch(&self, need: Need, deadline: &Deadline, knock: bool) -> Result<Fetched, Failure> {
+        let settings = &self.0.settings;
+        let exchange = self.exchange();
+        let fetched = match need {
+            Need::Any => exchange.fetch(deadline, knock),
+            Need::New => exchange.request(deadline, knock),
+        }?;
+        let half = fetched.lifetime.life / 2;
+        if settings.wishes.min_valid.is_some_and(|wanted| wanted > nanos(half))
+            && !self.0.told_cap.swap(true, Ordering::Relaxed)
+        {
+            settings.log.line(LogLevel::Warning, || {
+                format!("min_valid_s is capped at half the token's life: {} s", half.as_secs())
+            });
+        }
+        Ok(fetched)
+    }
+
+    fn has_changed(&self, failed: &Fingerprint) -> bool {
+        let Inner { settings, seams, .. } = &*self.0;
+        match &settings.credential {
+            Credential::Text(_) => false, // another text is another cache key
+            Credential::File(_) => {
+                let now = settings.credential.read();
+                now.is_ok_and(|secret| fingerprint(&seams.registry.fingerprint_key, &secret) != *failed)
+            }
+        }
     }
 }

@@ -23,10 +23,13 @@ pub(crate) enum Credential {
     File(PathBuf),
 }
 
+/// Tells secrets apart without holding them; means nothing outside this process.
+pub(crate) type Fingerprint = [u8; 32];
+
 /// What a cache key holds of a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum CredentialId {
-    Fingerprint([u8; 32]),
+    Fingerprint(Fingerprint),
     File(PathBuf),
 }
 
@@ -49,7 +52,7 @@ impl Credential {
 }
 
 /// Tells secrets apart within one process, whose own `key` is.
-pub(crate) fn fingerprint(key: &[u8; 32], secret: &Secret) -> [u8; 32] {
+pub(crate) fn fingerprint(key: &[u8; 32], secret: &Secret) -> Fingerprint {
     hmac_sha256(key, secret.expose().as_bytes())
 }
 

@@ -136,6 +136,11 @@ impl Error {
         self
     }
 
+    /// Whether a reply was read and it is its token that is wrong.
+    pub(crate) fn is_about_token(&self) -> bool {
+        self.0.step == Step::Token
+    }
+
     /// The family this error belongs to.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -157,7 +162,8 @@ impl Error {
         self.0.http_status
     }
 
-    /// How long to wait before asking again, as the provider said; zero: at once. `None` if unknown.
+    /// How long to wait before asking again: what is left of the cool-down that the failure began, or that ends this
+    /// call; zero: at once. `None` if it is for somebody to put right.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }

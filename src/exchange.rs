@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::account::Account;
 use crate::cache::{Counter, Counters, Fetched};
-use crate::clock::{Clock, Deadline};
-use crate::error::{Error, RetryClass, Step};
+use crate::clock::{Clock, Deadline, nanos};
+use crate::cooldown::{Attempts, Failure};
+use crate::credential::{Fingerprint, fingerprint};
+use crate::error::{Error, ErrorKind, RetryClass, Step};
 use crate::expiry::{Lifetime, life};
 use crate::log::LogLevel;
 use crate::provider::{Piece, TOKEN};
-use crate::request::{Plan, Random};
+use crate::request::{Head, Plan, Random};
 use crate::response::{Asked, Grant, Reply, read};
 use crate::secret::Secret;
 use crate::settings::{Key, Settings};
@@ -22,6 +25,8 @@ use crate::transport::{Sent, Transport};
 pub(crate) struct Exchange<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) key: &'a Key,
+    pub(crate) fingerprint_key: &'a [u8; 32],
+    pub(crate) account: &'a Account,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) store: &'a dyn Store,
     pub(crate) transport: &'a dyn Transport,
@@ -29,13 +34,37 @@ pub(crate) struct Exchange<'a> {
     pub(crate) counters: &'a Counters,
 }
 
+/// When a request was signed.
+#[derive(Clone, Copy)]
+struct Signed {
+    /// Since boot: the provider cannot have issued a token before.
+    sent: Duration,
+    /// Since 1970, by this machine's wall clock.
+    wall: Duration,
+    /// Since 1970, as far as the provider's clock is known: what the signature tells.
+    told: Duration,
+}
+
+/// A request that brought no token.
+struct Failed {
+    error: Error,
+    /// The provider may have refused it for its time, and would see another one now.
+    mistimed: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Failed {
+        Failed { error, mistimed: false }
+    }
+}
+
 impl Exchange<'_> {
     /// A token from the store, unless it is due for renewal itself, or from the provider.
-    pub(crate) fn fetch(&self, deadline: Deadline) -> Result<Fetched, Error> {
-        let now = self.clock.since_boot();
+    pub(crate) fn fetch(&self, deadline: &Deadline, knock: bool) -> Result<Fetched, Failure> {
+        let now = nanos(self.clock.since_boot());
         match self.stored().filter(|stored| now < stored.lifetime.refresh_from(self.settings.wishes)) {
             Some(fetched) => Ok(self.hit(fetched)),
-            None => self.request(deadline),
+            None => self.request(deadline, knock),
         }
     }
 
@@ -63,82 +92,153 @@ impl Exchange<'_> {
         // As this process would see it, had it asked itself; a machine that booted since then cannot.
         let asked = now.checked_sub(record.life.saturating_sub(left));
         let (sent, life) = asked.map_or((now, left), |asked| (asked, record.life));
-        let lifetime = Lifetime { sent, received: sent, life, jitter: self.jitter().ok()? };
-        if now >= lifetime.fresh_until(self.settings.wishes) {
+        let lifetime = Lifetime::new(sent, sent, life, self.draw().ok()?);
+        if nanos(now) >= lifetime.fresh_until(self.settings.wishes) {
             return None;
         }
         Some(Fetched { token: record.token, lifetime })
     }
 
-    /// A token from the provider, kept in the store.
-    pub(crate) fn request(&self, deadline: Deadline) -> Result<Fetched, Error> {
+    /// A token from the provider, kept in the store. `knock`: with a single attempt, since the last ones failed.
+    pub(crate) fn request(&self, deadline: &Deadline, knock: bool) -> Result<Fetched, Failure> {
         let settings = self.settings;
-        let name = &settings.provider.name;
+        let secret = settings.credential.read().inspect_err(|error| self.failed(error, Duration::ZERO))?;
+        let credential = fingerprint(self.fingerprint_key, &secret);
+        let lockout = settings.provider.limits.lockout;
         let began = self.clock.since_boot();
-        let outcome = self.exchange(deadline);
-        let took = self.clock.since_boot().saturating_sub(began).as_millis();
-        match &outcome {
-            Ok(fetched) => settings.log.line(LogLevel::Info, || {
-                format!("{name}: a token for {} s, in {took} ms", fetched.lifetime.life.as_secs())
-            }),
-            Err(error) => settings.log.line(LogLevel::Error, || format!("{name}: no token, after {took} ms: {error}")),
+        if let Some(failure) = self.account.holds(credential, lockout, began) {
+            return Err(failure);
         }
-        let fetched = outcome?;
-        if fetched.lifetime.life.is_zero() {
+        let plan = Plan::new(settings, secret);
+        let (mut attempts, mut mistimed) = (Attempts::default(), false);
+        let fetched = loop {
+            let outcome = self.attempt(&plan, credential, deadline);
+            let now = self.clock.since_boot();
+            let took = now.saturating_sub(began);
+            let failed = match outcome {
+                Ok(fetched) => break fetched,
+                Err(failed) => failed,
+            };
+            let error = failed.error;
+            self.failed(&error, took);
+            self.account.failed(credential, &error, now);
+            let again = if failed.mistimed && !mistimed {
+                mistimed = true;
+                Some(Duration::ZERO)
+            } else if mistimed && error.kind() == ErrorKind::Denied {
+                // The time was corrected, and it was not that.
+                self.account.distrust(credential, now);
+                None
+            } else if knock {
+                None
+            } else {
+                attempts.after(&error, self.draw()?)
+            };
+            let Some(wait) = again.filter(|wait| *wait < deadline.remaining()) else {
+                return Err(Failure { error, credential: Some(credential), held_until: None });
+            };
+            settings.log.line(LogLevel::Info, || {
+                format!("{}: asks again in {} ms", settings.provider.name, wait.as_millis())
+            });
+            if !wait.is_zero() {
+                self.clock.sleep(now.saturating_add(wait));
+            }
+        };
+        self.account.succeeded(credential);
+        self.came(&fetched, self.clock.since_boot().saturating_sub(began));
+        Ok(fetched)
+    }
+
+    fn failed(&self, error: &Error, took: Duration) {
+        self.counters.add(Counter::Failures);
+        self.settings.log.line(LogLevel::Error, || {
+            format!("{}: no token, after {} ms: {error}", self.settings.provider.name, took.as_millis())
+        });
+    }
+
+    /// Tells of a new token, and keeps it in the store.
+    fn came(&self, fetched: &Fetched, took: Duration) {
+        let settings = self.settings;
+        let (name, life) = (&settings.provider.name, fetched.lifetime.life);
+        settings.log.line(LogLevel::Info, || {
+            format!("{name}: a token for {} s, in {} ms", life.as_secs(), took.as_millis())
+        });
+        if life.is_zero() {
             settings.log.line(LogLevel::Warning, || {
                 format!("{name}: the token had no life left when it came; is this machine's clock right?")
             });
         }
-        let record = Record {
-            token: fetched.token.clone(),
-            expires_at: fetched.token.expires_at(),
-            life: fetched.lifetime.life,
-        };
+        let record = Record { token: fetched.token.clone(), expires_at: fetched.token.expires_at(), life };
         if let Err(error) = self.store.save(self.key, &record) {
             settings.log.line(LogLevel::Warning, || error.to_string());
         }
-        Ok(fetched)
     }
 
-    fn exchange(&self, deadline: Deadline) -> Result<Fetched, Error> {
-        let settings = self.settings;
-        let secret = settings.credential.read()?;
-        let plan = Plan::new(settings, secret);
-        let head = plan.head(self.clock.since_epoch())?;
+    fn attempt(&self, plan: &Plan<'_>, credential: Fingerprint, deadline: &Deadline) -> Result<Fetched, Failed> {
+        let head = plan.head(self.time().told)?;
         let mut secrets = plan.secrets(&head);
-        let (mut sent, mut shown) = ((Duration::ZERO, Duration::ZERO), None);
-        let reply = self.transport.send(&head, deadline, &mut || {
-            // The provider cannot have issued a token before this.
-            sent = (self.clock.since_boot(), self.clock.since_epoch());
-            let body = plan.body(sent.1, self.random)?;
+        let (mut signed, mut shown) = (None, None);
+        let outcome = self.transport.send(&head, deadline.clone(), &mut || {
+            let now = self.time();
+            let body = plan.body(now.told, self.random)?;
+            signed = Some(now);
             secrets.extend(body.signatures);
             shown = Some(body.shown);
             self.counters.add(Counter::Requests);
             Ok(body.text)
         });
-        if let Some(fields) = shown {
-            settings.log.line(LogLevel::Debug, || format!("{}: {}; {fields}", settings.provider.name, head.shown()));
-        }
-        let reply = match reply? {
+        self.show(&head, shown);
+        let reply = match outcome? {
             Sent::Reply(reply) => reply,
-            Sent::Lost(error) => return Err(error.with_class(RetryClass::Ambiguous)),
+            Sent::Lost(error) => return Err(error.with_class(RetryClass::Ambiguous).into()),
         };
-        self.judge(&reply, &secrets, sent)
+        let Some(signed) = signed else {
+            return Err(Error::bug(Step::Reply, "a reply came before the request left").into());
+        };
+        let received = self.clock.since_boot();
+        let skew = reply.date().and_then(|date| self.account.learn(credential, date, signed.sent, received));
+        let ahead = skew.and_then(|skew| skew.ahead_of(signed.told, signed.sent, received));
+        // In milliseconds; a request that tells no time is never off.
+        let bound = self.settings.provider.limits.clock_s.map(|bound| i64::try_from(bound).unwrap_or(i64::MAX) * 1000);
+        let ahead = ahead.zip(bound);
+        match self.judge(&reply, &secrets, signed, received) {
+            Ok(fetched) => {
+                if ahead.is_some_and(|((least, most), bound)| least > bound || most < -bound) {
+                    self.account.distrust(credential, received);
+                }
+                Ok(fetched)
+            }
+            Err(error) => {
+                let maybe = ahead.is_some_and(|((least, most), bound)| most > bound || least < -bound);
+                let corrected = self.account.time(signed.sent, signed.wall);
+                let mistimed = error.kind() == ErrorKind::Denied
+                    && maybe
+                    && corrected.as_secs().abs_diff(signed.told.as_secs()) >= 1;
+                Err(Failed { error, mistimed })
+            }
+        }
     }
 
-    fn judge(
-        &self,
-        reply: &Reply,
-        secrets: &[Secret],
-        (sent, sent_at): (Duration, Duration),
-    ) -> Result<Fetched, Error> {
+    fn time(&self) -> Signed {
+        let (sent, wall) = (self.clock.since_boot(), self.clock.since_epoch());
+        Signed { sent, wall, told: self.account.time(sent, wall) }
+    }
+
+    fn show(&self, head: &Head, fields: Option<String>) {
+        if let Some(fields) = fields {
+            let name = &self.settings.provider.name;
+            self.settings.log.line(LogLevel::Debug, || format!("{name}: {}; {fields}", head.shown()));
+        }
+    }
+
+    fn judge(&self, reply: &Reply, secrets: &[Secret], signed: Signed, received: Duration) -> Result<Fetched, Error> {
         let settings = self.settings;
         let asked = Asked {
             provider: &settings.provider,
             endpoint: &settings.endpoint,
             requested_life: settings.provider.response.requested_life.as_deref().and_then(|name| settings.input(name)),
             secrets,
-            now: self.clock.since_epoch(),
+            now: signed.told,
         };
         let grant = read(&asked, reply)?;
         if grant.odd_expiry {
@@ -147,12 +247,11 @@ impl Exchange<'_> {
                 format!("{name}: the end of the token at {} cannot be read, and is taken as not told", rules.at)
             });
         }
-        let now = sent_at.as_secs() as i64;
+        let now = self.account.time(signed.sent, signed.wall);
         let life = life(grant.told, now, settings.default_ttl, settings.max_ttl);
-        let expires_at = now.saturating_add(life.as_secs() as i64);
+        let expires_at = i64::try_from(signed.wall.saturating_add(life).as_secs()).unwrap_or(i64::MAX);
         let token = self.token(&grant, expires_at)?;
-        let lifetime = Lifetime { sent, received: self.clock.since_boot(), life, jitter: self.jitter()? };
-        Ok(Fetched { token, lifetime })
+        Ok(Fetched { token, lifetime: Lifetime::new(signed.sent, received, life, self.draw()?) })
     }
 
     fn token(&self, grant: &Grant, expires_at: i64) -> Result<Token, Error> {
@@ -172,7 +271,7 @@ impl Exchange<'_> {
             .ok_or_else(|| Error::bug(Step::Token, "a NUL passed the reader"))
     }
 
-    fn jitter(&self) -> Result<u8, Error> {
+    fn draw(&self) -> Result<u8, Error> {
         let mut byte = [0];
         (self.random)(&mut byte)?;
         Ok(byte[0])

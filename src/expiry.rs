@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::clock::nanos;
+
 /// A token's life when neither the reply, nor a JWT, nor the request, nor the provider's description tells.
 pub(crate) const DEFAULT_TTL: Duration = Duration::from_secs(300);
 /// No token is trusted for longer, whatever the reply says.
@@ -12,25 +14,27 @@ const MIN_VALID: Duration = Duration::from_secs(10);
 const LEAD_MAX: Duration = Duration::from_secs(300);
 /// A token that arrives without life is handed out for this long, so that no life makes more than one request a second.
 const GRACE: Duration = Duration::from_secs(1);
-/// After a failed refresh ahead the valid token stays in service; the next try comes this much later.
-pub(crate) const REFRESH_PAUSE: Duration = Duration::from_secs(30);
 
-/// When a token was asked for, when it came, and how long it lives; times since boot.
+/// When a token was asked for, when it came, how long it lives. Times are nanoseconds since boot, worked out once: whoever
+/// reads a cached token compares and adds, and divides nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lifetime {
-    /// Before the request left: the provider cannot have started counting earlier.
-    pub(crate) sent: Duration,
-    pub(crate) received: Duration,
     pub(crate) life: Duration,
+    ends: u64,
+    /// Until then it is handed out even without life.
+    grace: u64,
+    margin: u64,
+    lead: u64,
+    half: u64,
     /// 0..=255, drawn once per token: spreads a fleet's refreshes.
-    pub(crate) jitter: u8,
+    jitter: u64,
 }
 
 /// What a caller wants of a token's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wishes {
-    /// Set by the host; else the default applies.
-    pub(crate) min_valid: Option<Duration>,
+    /// Set by the host; else the default applies. Nanoseconds.
+    pub(crate) min_valid: Option<u64>,
     pub(crate) refresh_ahead: RefreshAhead,
 }
 
@@ -39,40 +43,54 @@ pub(crate) struct Wishes {
 pub(crate) enum RefreshAhead {
     Auto,
     Off,
-    Lead(Duration),
+    /// Nanoseconds.
+    Lead(u64),
 }
 
 impl Lifetime {
-    fn ends(&self) -> Duration {
-        self.sent.saturating_add(self.life)
+    /// `sent`: before the request left, since the provider cannot have started counting earlier. Times since boot.
+    pub(crate) fn new(sent: Duration, received: Duration, life: Duration, jitter: u8) -> Lifetime {
+        Lifetime {
+            life,
+            ends: nanos(sent.saturating_add(life)),
+            grace: nanos(received.saturating_add(GRACE)),
+            margin: nanos(MIN_VALID.min(life / 10)),
+            lead: nanos(LEAD_MAX.min(life / 10)),
+            half: nanos(life / 2),
+            jitter: jitter.into(),
+        }
     }
 
     /// Until when the token may be handed out: its end less the margin, but at least for a second after it came.
-    pub(crate) fn fresh_until(&self, wishes: Wishes) -> Duration {
-        let margin = match wishes.min_valid {
-            Some(wanted) => wanted.min(self.life / 2),
-            None => MIN_VALID.min(self.life / 10),
-        };
-        self.ends().saturating_sub(margin).max(self.received.saturating_add(GRACE))
+    #[inline]
+    pub(crate) fn fresh_until(&self, wishes: Wishes) -> u64 {
+        let margin = wishes.min_valid.map_or(self.margin, |wanted| wanted.min(self.half));
+        self.ends.saturating_sub(margin).max(self.grace)
     }
 
-    /// Until when the token means anything: a slot without a client is kept so long.
-    pub(crate) fn over(&self) -> Duration {
-        self.ends().max(self.received.saturating_add(GRACE))
+    /// Until when the token means anything: a slot without a client is kept so long, and whoever set no margin gets it
+    /// where no other is to be had.
+    pub(crate) fn over(&self) -> u64 {
+        self.ends.max(self.grace)
     }
 
     /// From when on one caller refreshes while the others keep getting this token: some time before they no longer do,
     /// but not within a second after it came.
-    pub(crate) fn refresh_from(&self, wishes: Wishes) -> Duration {
+    #[inline]
+    pub(crate) fn refresh_from(&self, wishes: Wishes) -> u64 {
         let lead = match wishes.refresh_ahead {
-            RefreshAhead::Off => return Duration::MAX,
-            RefreshAhead::Auto => LEAD_MAX.min(self.life / 10),
-            RefreshAhead::Lead(wanted) => wanted.min(self.life / 2),
+            RefreshAhead::Off => return u64::MAX,
+            RefreshAhead::Auto => self.lead,
+            RefreshAhead::Lead(wanted) => wanted.min(self.half),
         };
         // Up to half the lead later, so that a fleet spreads and half of the lead stays for another try.
-        let later = (lead / 2).saturating_mul(u32::from(self.jitter)) / 255;
-        let due = self.fresh_until(wishes).saturating_sub(lead).saturating_add(later);
-        due.max(self.received.saturating_add(GRACE))
+        let later = ((lead / 2) >> 8) * self.jitter;
+        (self.fresh_until(wishes).saturating_sub(lead) + later).max(self.grace)
+    }
+
+    /// Whether it has served half its life at `now`: so long no token serves that an API rejects.
+    pub(crate) fn has_served(&self, now: u64) -> bool {
+        now >= self.ends.saturating_sub(self.half)
     }
 }
 
@@ -89,21 +107,20 @@ pub(crate) struct Told {
     pub(crate) requested: Option<i64>,
 }
 
-/// The life of a token, from what is told about it, at `now` seconds since 1970. The declared member comes first, then
-/// the token's own claim, then what was asked for, then `default`; a duration and a claim together: the earlier end, unless
-/// the claim is over already: nobody issues a dead token, so one of the clocks is wrong, and a duration needs none.
-pub(crate) fn life(told: Told, now: i64, default: Duration, max: Duration) -> Duration {
-    let left = |end: i64| end.saturating_sub(now);
+/// The life of a token, from what is told about it, where the provider's clock says `now` since 1970. The declared member
+/// comes first, then the token's own claim, then what was asked for, then `default`; a duration and a claim together: the
+/// earlier end, unless the claim is over already: nobody issues a dead token, so one of the clocks is wrong, and a
+/// duration needs none.
+pub(crate) fn life(told: Told, now: Duration, default: Duration, max: Duration) -> Duration {
+    let seconds = |seconds: i64| Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    let left = |end: i64| seconds(end).saturating_sub(now);
     let claimed = told.jwt_exp.map(left);
-    let seconds = match (told.duration, told.absolute) {
-        (Some(duration), _) => Some(claimed.filter(|left| *left > 0).map_or(duration, |left| left.min(duration))),
+    let life = match (told.duration.map(seconds), told.absolute) {
+        (Some(duration), _) => Some(claimed.filter(|left| !left.is_zero()).map_or(duration, |left| left.min(duration))),
         (None, Some(end)) => Some(left(end)),
-        (None, None) => claimed.or(told.requested),
+        (None, None) => claimed.or(told.requested.map(seconds)),
     };
-    match seconds {
-        Some(seconds) => Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(max),
-        None => default.min(max),
-    }
+    life.unwrap_or(default).min(max)
 }
 
 #[cfg(test)]
@@ -111,14 +128,15 @@ mod tests {
     use super::*;
 
     const S: Duration = Duration::from_secs(1);
+    const NS: u64 = 1_000_000_000;
     const AUTO: Wishes = Wishes { min_valid: None, refresh_ahead: RefreshAhead::Auto };
 
-    fn wants(seconds: u32) -> Wishes {
-        Wishes { min_valid: Some(S * seconds), ..AUTO }
+    fn wants(seconds: u64) -> Wishes {
+        Wishes { min_valid: Some(NS * seconds), ..AUTO }
     }
 
-    fn token_of(life: u32) -> Lifetime {
-        Lifetime { sent: S * 1000, received: S * 1001, life: S * life, jitter: 0 }
+    fn token_of(life: u32, jitter: u8) -> Lifetime {
+        Lifetime::new(S * 1000, S * 1001, S * life, jitter)
     }
 
     #[test]
@@ -132,26 +150,36 @@ mod tests {
             (0, AUTO, 1002),         // no life: a second from its arrival
             (2, wants(100), 1002),   // shorter than that second
         ] {
-            assert_eq!(token_of(life).fresh_until(wishes), S * until, "life {life}, {wishes:?}");
+            assert_eq!(token_of(life, 0).fresh_until(wishes), NS * until, "life {life}, {wishes:?}");
         }
     }
 
     #[test]
     fn a_token_is_refreshed_ahead_by_a_tenth_of_its_life_and_at_most_five_minutes() {
         let from = |life, jitter, refresh_ahead| {
-            Lifetime { jitter, ..token_of(life) }.refresh_from(Wishes { min_valid: None, refresh_ahead })
+            token_of(life, jitter).refresh_from(Wishes { min_valid: None, refresh_ahead }) / NS
         };
         for (life, jitter, refresh_ahead, at) in [
-            (1000, 0, RefreshAhead::Auto, S * 1890),
-            (1000, 255, RefreshAhead::Auto, S * 1940),
-            (60, 0, RefreshAhead::Auto, S * 1048),
-            (7200, 0, RefreshAhead::Auto, S * 7890),
-            (7200, 0, RefreshAhead::Lead(S * 60), S * 8130),
-            (100, 0, RefreshAhead::Lead(S * 60), S * 1040),
-            (7200, 0, RefreshAhead::Off, Duration::MAX),
-            (0, 0, RefreshAhead::Auto, S * 1002),
+            (1000, 0, RefreshAhead::Auto, 1890),
+            (1000, 255, RefreshAhead::Auto, 1939),
+            (60, 0, RefreshAhead::Auto, 1048),
+            (7200, 0, RefreshAhead::Auto, 7890),
+            (7200, 0, RefreshAhead::Lead(NS * 60), 8130),
+            (100, 0, RefreshAhead::Lead(NS * 60), 1040),
+            (7200, 0, RefreshAhead::Off, u64::MAX / NS),
+            (0, 0, RefreshAhead::Auto, 1002),
         ] {
             assert_eq!(from(life, jitter, refresh_ahead), at, "life {life}, jitter {jitter}, {refresh_ahead:?}");
+        }
+    }
+
+    /// E-09.
+    #[test]
+    fn no_time_is_too_large() {
+        let token = Lifetime::new(Duration::MAX, Duration::MAX, Duration::MAX, 255);
+        let far = Wishes { min_valid: Some(u64::MAX), refresh_ahead: RefreshAhead::Lead(u64::MAX) };
+        for wishes in [AUTO, far] {
+            assert!(token.fresh_until(wishes) > 0 && token.refresh_from(wishes) > 0 && token.over() == u64::MAX);
         }
     }
 
@@ -178,7 +206,7 @@ mod tests {
             ("long ago", Told { absolute: Some(i64::MIN), ..none }, 0),
         ];
         for (what, told, seconds) in table {
-            assert_eq!(life(told, now, DEFAULT_TTL, MAX_TTL), S * seconds, "{what}");
+            assert_eq!(life(told, S * now as u32, DEFAULT_TTL, MAX_TTL), S * seconds, "{what}");
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::credential::{Credential, read_limited};
 use crate::error::Error;
+use crate::clock::nanos;
 use crate::expiry::{DEFAULT_TTL, MAX_TTL, RefreshAhead, Wishes};
 use crate::log::Log;
 use crate::options::{FIXED, MAX_TEXT, OPTIONS, short, shown};
@@ -94,11 +95,11 @@ impl<'a> Options<'a> {
         let refresh_ahead = match self.get("refresh_ahead") {
             None | Some("auto") => RefreshAhead::Auto,
             Some("off") => RefreshAhead::Off,
-            Some(_) => RefreshAhead::Lead(
+            Some(_) => RefreshAhead::Lead(nanos(
                 self.seconds("refresh_ahead")
                     .map_err(|_| Error::config("refresh_ahead is auto, off, or whole seconds"))?
                     .unwrap_or_default(),
-            ),
+            )),
         };
         let timeout = self.number("timeout_ms")?.unwrap_or(10_000);
         if !(1..=600_000).contains(&timeout) {
@@ -120,7 +121,7 @@ impl<'a> Options<'a> {
             endpoint,
             headers,
             params,
-            wishes: Wishes { min_valid: self.seconds("min_valid_s")?, refresh_ahead },
+            wishes: Wishes { min_valid: self.seconds("min_valid_s")?.map(nanos), refresh_ahead },
             timeout: Duration::from_millis(timeout),
             default_ttl,
             max_ttl,

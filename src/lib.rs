@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+mod account;
 mod cache;
 mod client;
 mod clock;
 mod config;
+mod cooldown;
 mod credential;
 mod date;
 mod document;
@@ -20,6 +22,7 @@ mod request;
 mod response;
 mod secret;
 mod settings;
+mod skew;
 mod store;
 mod token;
 mod transport;

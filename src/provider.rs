@@ -420,6 +420,8 @@ pub(crate) struct Api {
 pub(crate) struct Limits {
     /// A signature may be this many seconds away from the provider's clock.
     pub(crate) clock_s: Option<u64>,
+    /// So many wrong secrets lock the client: one is tried half as often at most, and never more than twice.
+    pub(crate) lockout: Option<u32>,
 }
 
 impl Provider {

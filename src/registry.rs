@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use once_cell::sync::OnceCell;
 
+use crate::account::Account;
 use crate::cache::Slot;
 use crate::clock::Clock;
 use crate::error::Error;
@@ -26,13 +27,28 @@ pub struct Registry {
 #[derive(Default)]
 struct Slots {
     by_key: HashMap<Key, Entry>,
+    /// By token endpoint and client id; with the number of slots that refer to it.
+    accounts: HashMap<(String, String), (Arc<Account>, usize)>,
     /// Keys of slots without a client, oldest first.
     lingering: VecDeque<Key>,
 }
 
 struct Entry {
     slot: Arc<Slot>,
+    account: (String, String),
     clients: usize,
+}
+
+impl Slots {
+    fn remove(&mut self, key: &Key) {
+        let Some(entry) = self.by_key.remove(key) else { return };
+        if let Some((_, slots)) = self.accounts.get_mut(&entry.account) {
+            *slots -= 1;
+            if *slots == 0 {
+                self.accounts.remove(&entry.account);
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Registry {
@@ -68,13 +84,24 @@ impl Registry {
         self.len() == 0
     }
 
-    pub(crate) fn join(self: &Arc<Registry>, key: Key, clock: &Arc<dyn Clock>) -> Membership {
+    /// `account`: token endpoint and client id.
+    pub(crate) fn join(
+        self: &Arc<Registry>,
+        key: Key,
+        account: (String, String),
+        clock: &Arc<dyn Clock>,
+    ) -> Membership {
         let mut slots = self.lock();
-        let entry = slots.by_key.entry(key.clone()).or_insert_with(|| Entry { slot: Arc::default(), clients: 0 });
+        let Slots { by_key, accounts, lingering } = &mut *slots;
+        let (shared, members) = accounts.entry(account.clone()).or_default();
+        let entry = by_key.entry(key.clone()).or_insert_with(|| {
+            *members += 1;
+            Entry { slot: Arc::default(), account, clients: 0 }
+        });
         entry.clients += 1;
-        let slot = entry.slot.clone();
-        slots.lingering.retain(|lingering| *lingering != key);
-        Membership { slot, key, registry: self.clone(), clock: clock.clone() }
+        lingering.retain(|lingering| *lingering != key);
+        let (slot, account) = (entry.slot.clone(), shared.clone());
+        Membership { slot, account, key, registry: self.clone(), clock: clock.clone() }
     }
 
     /// Every critical section leaves the maps consistent at each step, so a poisoned lock is as good as a sound one.
@@ -86,6 +113,7 @@ impl Registry {
 /// A client's claim to its slot.
 pub(crate) struct Membership {
     pub(crate) slot: Arc<Slot>,
+    pub(crate) account: Arc<Account>,
     pub(crate) key: Key,
     registry: Arc<Registry>,
     clock: Arc<dyn Clock>,
@@ -107,16 +135,16 @@ impl Drop for Membership {
             return;
         }
         slots.lingering.push_back(self.key.clone());
-        let Slots { by_key, lingering } = &mut *slots;
-        lingering.retain(|key| {
-            let stays = by_key.get(key).is_some_and(|entry| entry.slot.is_alive(now));
-            if !stays {
-                by_key.remove(key);
+        for key in std::mem::take(&mut slots.lingering) {
+            match slots.by_key.get(&key).is_some_and(|entry| entry.slot.is_alive(now)) {
+                true => slots.lingering.push_back(key),
+                false => slots.remove(&key),
             }
-            stays
-        });
-        while lingering.len() > LINGERING_MAX {
-            lingering.pop_front().and_then(|key| by_key.remove(&key));
+        }
+        while slots.lingering.len() > LINGERING_MAX {
+            if let Some(oldest) = slots.lingering.pop_front() {
+                slots.remove(&oldest);
+            }
         }
     }
 }

@@ -33,6 +33,12 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// The server's time when it made the reply, in seconds since 1970; none if it gives several.
+    pub(crate) fn date(&self) -> Option<i64> {
+        let mut dates = self.headers.iter().filter(|(name, _)| name == "date").map(|(_, value)| value);
+        date::http(dates.next()?).filter(|_| dates.next().is_none())
+    }
+
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
@@ -70,7 +76,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) requested_life: Option<&'a str>,
     /// Whatever must not be repeated from the reply into an error.
     pub(crate) secrets: &'a [Secret],
-    /// Time since 1970 when the reply came.
+    /// Time since 1970 when the request left, as far as the provider's clock was known: what a signature tells.
     pub(crate) now: Duration,
 }
 

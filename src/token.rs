@@ -87,6 +87,11 @@ impl Token {
         Token(data)
     }
 
+    #[cfg(feature = "capi")]
+    pub(crate) fn authorization_with_nul(&self) -> Option<&str> {
+        self.0.authorization().map(Text::with_nul)
+    }
+
     /// The bare token, as the provider gave it: visible ASCII.
     pub fn value(&self) -> &str {
         self.0.value.as_str()

@@ -168,28 +168,35 @@ pub unsafe extern "C" fn tokauth_client_copy_authorization(
 ) -> tokauth_status {
     let body = || {
         // SAFETY: the header asks for a NULL or writable slot.
-        let needed = unsafe { out_if_wanted(out_needed, 0) };
+        let mut needed = unsafe { out_if_wanted(out_needed, 0) };
         // SAFETY: the header asks for a NULL or live client.
         let client = unsafe { handle(client, "client") }?;
         if buffer.is_null() && buffer_size > 0 {
             return Err(Fault::argument("buffer is NULL, but buffer_size is not 0"));
         }
-        let token = ask(&client.client, flags)?.into_shared();
-        let Some(text) = token.authorization() else {
-            let message = "this API takes no Authorization header; use tokauth_token_header_name() and _value()";
-            return Err(Fault::new(TOKAUTH_ERR_UNSUPPORTED, message));
+        let mut copy = |token: &Token| {
+            let Some(text) = token.authorization_with_nul() else {
+                let message = "this API takes no Authorization header; use tokauth_token_header_name() and _value()";
+                return Err(Fault::new(TOKAUTH_ERR_UNSUPPORTED, message));
+            };
+            if let Some(needed) = &mut needed {
+                **needed = text.len();
+            }
+            if text.len() > buffer_size {
+                let message = format!("buffer holds {buffer_size} bytes, {} are needed", text.len());
+                return Err(Fault::new(TOKAUTH_ERR_BUFFER_TOO_SMALL, message));
+            }
+            // SAFETY: the header asks for buffer_size writable bytes, which suffice.
+            unsafe { ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), text.len()) };
+            Ok(())
         };
-        let text = text.with_nul();
-        if let Some(needed) = needed {
-            *needed = text.len();
+        // A copy that is made in passing touches nothing that other threads write.
+        if flags == 0 {
+            if let Some(copied) = client.client.peek(&mut copy) {
+                return copied;
+            }
         }
-        if text.len() > buffer_size {
-            let message = format!("buffer holds {buffer_size} bytes, {} are needed", text.len());
-            return Err(Fault::new(TOKAUTH_ERR_BUFFER_TOO_SMALL, message));
-        }
-        // SAFETY: the header asks for buffer_size writable bytes, which suffice.
-        unsafe { ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), text.len()) };
-        Ok(())
+        copy(&ask(&client.client, flags)?)
     };
     // SAFETY: the header asks for a NULL or writable error slot.
     unsafe { enter(out_error, body) }

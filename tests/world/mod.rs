@@ -72,6 +72,11 @@ impl Clock for VirtualClock {
         });
         self.asleep.fetch_sub(1, Ordering::SeqCst);
     }
+
+    /// Nobody else is there to move the time.
+    fn sleep(&self, until: Duration) {
+        self.advance(until.saturating_sub(self.since_boot()));
+    }
 }
 
 /// What the scripted provider does with the next request.

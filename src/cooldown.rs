@@ -1,0 +1,238 @@
+//! When not to ask: between the attempts of one call, after a failure, after a token that the API rejected. Pure.
+//!
+//! The first question is whether the provider may have issued a token: [`RetryClass`].
+
+use std::time::Duration;
+
+use crate::credential::Fingerprint;
+use crate::error::{Error, ErrorKind, RetryClass};
+
+/// So often a request is begun that never left: three, as AWS SDKs and google-auth do.
+const UNSENT_TRIES: u32 = 3;
+/// A request that may have brought a token is repeated once, as MSAL does.
+const OTHER_TRIES: u32 = 2;
+/// The waits between attempts are drawn from zero to these, doubling ("full jitter"): many clients must not come back in step.
+const UNSENT_WAIT: Duration = Duration::from_millis(200);
+const OTHER_WAIT: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_secs(5);
+/// A call waits no longer for a provider that asks to wait.
+const TOLD_WAIT_MAX: Duration = Duration::from_secs(2);
+/// What a provider asks for is obeyed within these: a second, or it asks for a storm; an hour, or it is a mistake.
+const TOLD_MIN: Duration = Duration::from_secs(1);
+const TOLD_MAX: Duration = Duration::from_secs(3600);
+
+/// The attempts of one call.
+#[derive(Debug, Default)]
+pub(crate) struct Attempts(u32);
+
+impl Attempts {
+    /// How long to wait before the next attempt; `None`: there is none. `draw` is random.
+    pub(crate) fn after(&mut self, error: &Error, draw: u8) -> Option<Duration> {
+        self.0 += 1;
+        let (tries, base) = match (error.retry_class(), error.kind()) {
+            // It says by itself how long, and once is enough.
+            (_, ErrorKind::RateLimited) => {
+                let told = error.retry_after()?.max(TOLD_MIN);
+                return (self.0 < OTHER_TRIES && told <= TOLD_WAIT_MAX).then_some(told);
+            }
+            (RetryClass::NotSent, ErrorKind::Network | ErrorKind::Server) => (UNSENT_TRIES, UNSENT_WAIT),
+            // Read, and no use: so is the next one.
+            (RetryClass::Ambiguous, _) if error.is_about_token() => return None,
+            (RetryClass::Ambiguous, ErrorKind::Tls) => return None,
+            (RetryClass::Ambiguous, _) => (OTHER_TRIES, OTHER_WAIT),
+            _ => return None,
+        };
+        if self.0 >= tries || error.retry_after().is_some_and(|told| told > TOLD_WAIT_MAX) {
+            return None;
+        }
+        let longest = base.saturating_mul(1 << (self.0 - 1)).min(WAIT_MAX);
+        Some(error.retry_after().unwrap_or_default().max(longest * u32::from(draw) / 255))
+    }
+}
+
+/// Why there is no token.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    /// Who was refused.
+    pub(crate) credential: Option<Fingerprint>,
+    /// It is an earlier failure, which binds until then; nothing was tried.
+    pub(crate) held_until: Option<Duration>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure { error, credential: None, held_until: None }
+    }
+}
+
+/// How the cool-downs after failures of one sort grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pace {
+    first: Duration,
+    longest: Duration,
+}
+
+/// AWS and Azure SDKs wait from 0.1 to 30 s before they connect again.
+const UNSENT: Pace = Pace { first: Duration::from_secs(1), longest: Duration::from_secs(30) };
+/// MSAL waits 5 s (Python) to 60 s (.NET) after a 5xx.
+const AMBIGUOUS: Pace = Pace { first: Duration::from_secs(5), longest: Duration::from_secs(60) };
+/// MSAL waits 60 s after a 400; no other answer is likely soon.
+const REFUSED: Pace = Pace { first: Duration::from_secs(60), longest: Duration::from_secs(900) };
+/// A 429 that does not say how long: Entra says 60 s.
+const LIMITED: Pace = Pace { first: Duration::from_secs(60), longest: Duration::from_secs(60) };
+
+/// How long a provider that asks to wait is left alone.
+pub(crate) fn limit(error: &Error) -> Duration {
+    told(error).unwrap_or(LIMITED.first)
+}
+
+fn told(error: &Error) -> Option<Duration> {
+    error.retry_after().map(|told| told.clamp(TOLD_MIN, TOLD_MAX))
+}
+
+/// What is remembered of the failures of one cache key since its last success. Times are since boot.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cooldown(Option<Failed>);
+
+#[derive(Clone, Debug)]
+struct Failed {
+    error: Error,
+    until: Duration,
+    pace: Pace,
+    /// How often it has doubled.
+    doubled: u32,
+    credential: Option<Fingerprint>,
+    /// A call that ran out of time binds none that has more.
+    timeout: Option<Duration>,
+    flight: u64,
+}
+
+/// A cool-down that binds a call.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    /// The recorded one, with what is left to wait.
+    pub(crate) error: Error,
+    pub(crate) credential: Option<Fingerprint>,
+    pub(crate) flight: u64,
+}
+
+impl Cooldown {
+    /// Begins with the end of a flight, of a call that had `timeout`; returns its own end. `None`: the mistake is the
+    /// host's, cheap to make again and soon put right.
+    pub(crate) fn begin(
+        &mut self,
+        failure: &Failure,
+        flight: u64,
+        timeout: Duration,
+        now: Duration,
+    ) -> Option<Duration> {
+        let error = &failure.error;
+        let pace = match (error.kind(), error.retry_class()) {
+            (ErrorKind::Config | ErrorKind::Unsupported | ErrorKind::Internal, _) => return None,
+            (ErrorKind::RateLimited, _) => LIMITED,
+            (_, RetryClass::NotSent) => UNSENT,
+            (_, RetryClass::Ambiguous) => AMBIGUOUS,
+            (_, RetryClass::Refused) => REFUSED,
+        };
+        let doubled = match &self.0 {
+            Some(before) if before.pace == pace && before.credential == failure.credential => before.doubled + 1,
+            _ => 0,
+        };
+        let own = pace.first.saturating_mul(1_u32.checked_shl(doubled).unwrap_or(u32::MAX)).min(pace.longest);
+        let wait = match pace {
+            LIMITED => limit(error),
+            _ => own.max(told(error).unwrap_or_default()),
+        };
+        let until = failure.held_until.unwrap_or(now.saturating_add(wait));
+        self.0 = Some(Failed {
+            error: error.clone(),
+            until,
+            pace,
+            doubled,
+            credential: failure.credential,
+            timeout: (error.kind() == ErrorKind::Timeout).then_some(timeout),
+            flight,
+        });
+        Some(until)
+    }
+
+    /// Whether a call with `timeout` is to be told of the recorded failure, unless `flight` failed so.
+    pub(crate) fn binds(&self, now: Duration, timeout: Duration, flight: Option<u64>) -> Option<Bound> {
+        let failed = self.0.as_ref()?;
+        let binds =
+            now < failed.until && failed.timeout.is_none_or(|had| timeout <= had) && Some(failed.flight) != flight;
+        binds.then(|| Bound {
+            error: failed.error.clone().with_retry_after(Some(failed.until.saturating_sub(now))),
+            credential: failed.credential,
+            flight: failed.flight,
+        })
+    }
+
+    /// Whether nothing has succeeded since the last failure: then the next call only knocks, once.
+    pub(crate) fn is_streak(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub(crate) fn is_running(&self, now: Duration) -> bool {
+        self.0.as_ref().is_some_and(|failed| now < failed.until)
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.0 = None;
+    }
+
+    /// Ends what that flight began: its credential is another one now.
+    pub(crate) fn end_of(&mut self, flight: u64) {
+        if self.0.as_ref().is_some_and(|failed| failed.flight == flight) {
+            self.0 = None;
+        }
+    }
+}
+
+/// Rejected tokens are replaced at once, then ever more seldom: a 401 may be about anything, and another token will not
+/// help (gravitino#12531).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Brake {
+    closed_until: Duration,
+    /// How long it was closed last.
+    length: Duration,
+    /// The token in service is one that was rejected.
+    rejected: bool,
+    /// The next token replaces a rejected one.
+    replacing: bool,
+}
+
+const BRAKE_FIRST: Duration = Duration::from_secs(30);
+const BRAKE_MAX: Duration = Duration::from_secs(900);
+
+impl Brake {
+    /// The token in service is rejected; `served`: it has been in service for half its life. Returns whether to drop it.
+    pub(crate) fn reject(&mut self, served: bool, now: Duration) -> bool {
+        if served && !self.rejected {
+            *self = Brake::default();
+        }
+        self.rejected = true;
+        self.replacing = !self.is_closed(now);
+        self.replacing
+    }
+
+    /// A new token goes into service, after one that had been there for half its life (`served`) or not.
+    pub(crate) fn replaced(&mut self, served: bool, now: Duration) {
+        if self.replacing {
+            self.length = (self.length * 2).clamp(BRAKE_FIRST, BRAKE_MAX);
+            self.closed_until = now.saturating_add(self.length);
+        } else if served && !self.rejected {
+            *self = Brake::default();
+        }
+        (self.rejected, self.replacing) = (false, false);
+    }
+
+    pub(crate) fn is_closed(&self, now: Duration) -> bool {
+        now < self.closed_until
+    }
+
+    pub(crate) fn closed_for(&self, now: Duration) -> Duration {
+        self.closed_until.saturating_sub(now)
+    }
+}
