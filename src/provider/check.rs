@@ -49,6 +49,9 @@ impl Provider {
         if !self.api.headers.iter().any(|(_, header)| header.names().any(|name| name == TOKEN)) {
             return fault("api.headers", "no header holds {token}");
         }
+        if self.limits.lockout.is_some_and(|wrong| wrong < 2) {
+            return fault("limits.lockout", "a secret that may not be wrong once cannot be tried");
+        }
         self.check_response()
     }
 
@@ -333,6 +336,8 @@ pub(super) mod tests {
             ("/computed/now", json!({"unix_time": "minutes"}), "computed.now.unix_time", "unknown variant"),
             ("/computed/now", json!({"hmac_md5": {}}), "computed.now.hmac_md5", "unknown variant"),
             ("/limits", json!({"clock_s": "5"}), "limits.clock_s", "invalid type"),
+            ("/limits", json!({"lockout": 1}), "limits.lockout", "cannot be tried"),
+            ("/limits", json!({"lockout": -4}), "limits.lockout", "invalid value"),
             ("/request/headers", json!({"X-Sig": "{sig}"}), "request.headers.X-Sig", "in the body only"),
             ("/request/headers", json!({"X Sig": "1"}), "request.headers.X Sig", "not the name of a header"),
             (
