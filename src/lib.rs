@@ -55,6 +55,11 @@ pub mod seams {
     pub use crate::store::{Record, Store};
     pub use crate::transport::{Sent, Transport};
 
+    /// An error as a transport of a test's own gives it.
+    pub fn failure(kind: crate::ErrorKind, class: RetryClass) -> crate::Error {
+        crate::Error::new(kind, crate::error::Step::Request, "it failed").with_class(class)
+    }
+
     /// Reads and checks a provider description, as `provider_file` does with its file's text.
     ///
     /// # Errors

@@ -133,6 +133,7 @@ fn a_failure_is_shared_by_all_who_waited() {
     }
     assert_eq!(world.provider.count(), 1);
     assert_eq!(client.counter(Counter::Failures), 1);
+    world.clock.advance(S * 60);
     assert_eq!(value(&client), "canary-token-2", "nothing is cached, and the client is usable");
 }
 
@@ -191,24 +192,36 @@ fn one_caller_refreshes_ahead_while_the_others_keep_the_valid_token() {
     assert_eq!(client.counter(Counter::Waits), 0);
 }
 
+/// E-04.
 #[test]
-fn a_failed_refresh_leaves_the_valid_token_in_service_and_pauses() {
+fn a_failed_refresh_leaves_the_valid_token_in_service_to_its_end_and_pauses() {
     let world = World::new();
     let client = world.client(&oauth2());
+    let strict = client.with("min_valid_s", Some("10")).unwrap();
     assert_eq!(value(&client), "canary-token-1");
     world.clock.advance(S * 3450);
-    for (passed, requests) in [(0, 2), (29, 2), (1, 3)] {
+    for (passed, requests) in [(0, 3), (29, 3), (1, 4)] {
         world.clock.advance(S * passed);
-        world.provider.next(Act::Lose);
+        world.provider.lose();
         assert_eq!(value(&client), "canary-token-1");
-        assert_eq!(world.provider.count(), requests, "{passed} s later");
-        if requests == 2 && passed == 29 {
+        assert_eq!(world.provider.count(), requests, "{passed} s later: two requests, then one for each try");
+        if passed == 29 {
             assert_eq!(client.generation(), 1, "no caller is to renew it now");
         }
+        world.provider.forget();
     }
-    assert_eq!(client.counter(Counter::Failures), 2);
-    world.clock.advance(S * 120);
-    assert_eq!(client.token().unwrap_err().kind(), broken().kind(), "past its margin the failure shows");
+    assert_eq!(client.counter(Counter::Failures), 3);
+    for (passed, requests) in [(70, 5), (29, 5), (12, 6), (8, 6)] {
+        world.clock.advance(S * passed);
+        world.provider.lose();
+        assert_eq!(value(&client), "canary-token-1", "{passed} s later");
+        assert_eq!(world.provider.count(), requests, "{passed} s later");
+        world.provider.forget();
+    }
+    strict.token().expect_err("a margin that the host sets is a condition");
+    world.clock.advance(S);
+    world.provider.lose();
+    client.token().expect_err("its true end");
 }
 
 #[test]
@@ -216,16 +229,16 @@ fn a_failed_refresh_hands_out_neither_a_dead_nor_a_rejected_token() {
     let world = World::new();
     let client = world.client(&oauth2());
     value(&client);
-    world.clock.advance(S * 3589); // valid for a second yet
-    *world.provider.reply_time.lock().unwrap() = S * 5;
-    world.provider.next(Act::Lose);
+    world.clock.advance(S * 3589); // valid for eleven seconds yet
+    *world.provider.reply_time.lock().unwrap() = S * 12;
+    world.provider.lose();
     client.token().unwrap_err();
 
     let world = World::new();
     let client = world.client(&oauth2());
     let rejected = client.token().unwrap();
     world.clock.advance(S * 3450);
-    world.provider.next(Act::Lose);
+    world.provider.lose();
     let elected = callers(&world, &client, 1).remove(0);
     client.invalidate(&rejected).unwrap();
     world.provider.open();
@@ -306,7 +319,7 @@ fn refresh_asks_for_a_new_token_whatever_is_cached() {
     assert_eq!(value(&client), "canary-token-1");
     assert_eq!(client.refresh().unwrap().value(), "canary-token-2");
     assert_eq!(value(&client), "canary-token-2");
-    world.provider.next(Act::Lose);
+    world.provider.lose();
     client.refresh().unwrap_err();
     assert_eq!(value(&client), "canary-token-2", "a failure leaves the cached token in service");
 }
@@ -343,6 +356,7 @@ fn invalidate_drops_the_token_only_if_it_is_still_the_cached_one() {
     assert_eq!(value(&client), "canary-token-2");
     client.invalidate(&first).unwrap();
     assert_eq!(value(&client), "canary-token-2", "a late 401 for an old token");
+    world.clock.advance(S * 30); // the brake
     world.provider.next_json(200, serde_json::json!({"access_token": "canary-token-2", "expires_in": 3600}));
     let cached = client.token().unwrap();
     client.refresh().unwrap(); // brings the same token again, as some providers do

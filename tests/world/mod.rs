@@ -7,9 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::Duration;
 
 use tokauth::seams::{
-    Clock, Deadline, Event, Head, Key, Record, Registry, Reply, Seams, Secret, Sent, Store, Transport,
+    Clock, Deadline, Event, Head, Key, Record, Registry, Reply, RetryClass, Seams, Secret, Sent, Store, Transport, failure,
 };
-use tokauth::{Builder, Client, Error, Token};
+use tokauth::{Builder, Client, Error, ErrorKind, Token};
 
 use crate::canary::{self, Lines, Watched};
 
@@ -85,6 +85,10 @@ pub enum Act {
     Reply(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// Takes the body and never answers.
     Lose,
+    /// Fails before it takes the body.
+    Unsent(ErrorKind),
+    /// Does not connect within the time that it has.
+    RunOut,
     /// Panics.
     Panic,
 }
@@ -112,6 +116,8 @@ impl Request {
 pub struct Provider {
     acts: Mutex<VecDeque<Act>>,
     pub requests: Mutex<Vec<Request>>,
+    /// How often it was connected to in vain.
+    pub attempts: Mutex<usize>,
     deadline: Mutex<Duration>,
     /// Passes before the connection stands, and before the reply is there.
     pub connect_time: Mutex<Duration>,
@@ -144,6 +150,22 @@ impl Provider {
 
     pub fn count(&self) -> usize {
         self.requests.lock().unwrap().len()
+    }
+
+    /// Requests, and attempts at one.
+    pub fn connections(&self) -> usize {
+        self.count() + *self.attempts.lock().unwrap()
+    }
+
+    /// Takes back what is queued.
+    pub fn forget(&self) {
+        self.acts.lock().unwrap().clear();
+    }
+
+    /// A request and its repetition, both unanswered.
+    pub fn lose(&self) {
+        self.next(Act::Lose);
+        self.next(Act::Lose);
     }
 
     pub fn last(&self) -> Request {
@@ -199,6 +221,21 @@ impl Transport for Provider {
     ) -> Result<Sent, Error> {
         let act = self.acts.lock().unwrap().pop_front();
         *self.deadline.lock().unwrap() = deadline.remaining();
+        match act {
+            Some(Act::Unsent(kind)) => {
+                *self.attempts.lock().unwrap() += 1;
+                return Err(failure(kind, RetryClass::NotSent));
+            }
+            Some(Act::RunOut) => {
+                *self.attempts.lock().unwrap() += 1;
+                self.pass_gate();
+                if let Some(clock) = &*self.clock.lock().unwrap() {
+                    clock.advance(deadline.remaining());
+                }
+                return Err(failure(ErrorKind::Timeout, RetryClass::NotSent));
+            }
+            _ => {}
+        }
         self.pass_time(&self.connect_time);
         let body = body()?;
         assert_eq!(body.expose().len(), head.content_length, "the head tells the body's length");
@@ -219,14 +256,15 @@ impl Transport for Provider {
             }
             Some(Act::Reply(status, headers, body)) => (status, headers, body),
             Some(Act::Panic) => panic!("the transport broke"),
-            Some(Act::Lose) => return Ok(Sent::Lost(broken())),
+            Some(Act::Lose) => return Ok(Sent::Lost(failure(ErrorKind::Network, RetryClass::Ambiguous))),
+            Some(Act::Unsent(_) | Act::RunOut) => unreachable!("these end before the body"),
         };
         let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Ok(Sent::Reply(Reply { status, headers, body: body.into() }))
     }
 }
 
-/// Any error will do for a transport that fails.
+/// Any error will do for a store that fails.
 pub fn broken() -> Error {
     Client::builder().build().expect_err("a client without options")
 }
@@ -289,6 +327,11 @@ impl World {
         seams.clock = clock.clone();
         seams.transport = Some(provider.clone());
         seams.registry = Registry::new([7; 32]);
+        // No jitter, and no wait between attempts.
+        seams.random = |bytes| {
+            bytes.fill(0);
+            Ok(())
+        };
         World { clock, provider, seams, lines: Lines::default() }
     }
 
