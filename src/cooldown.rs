@@ -136,7 +136,9 @@ impl Cooldown {
             (_, RetryClass::Refused) => REFUSED,
         };
         let doubled = match &self.0 {
-            Some(before) if before.pace == pace && before.credential == failure.credential => before.doubled + 1,
+            Some(before) if before.pace == pace && before.credential == failure.credential => {
+                before.doubled + u32::from(failure.held_until.is_none())
+            }
             _ => 0,
         };
         let own = pace.first.saturating_mul(1_u32.checked_shl(doubled).unwrap_or(u32::MAX)).min(pace.longest);

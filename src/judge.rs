@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::nanos;
 use crate::credential::{Credential, read_limited};
 use crate::error::Error;
-use crate::clock::nanos;
 use crate::expiry::{DEFAULT_TTL, MAX_TTL, RefreshAhead, Wishes};
 use crate::log::Log;
 use crate::options::{FIXED, MAX_TEXT, OPTIONS, short, shown};

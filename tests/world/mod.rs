@@ -7,7 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::Duration;
 
 use tokauth::seams::{
-    Clock, Deadline, Event, Head, Key, Record, Registry, Reply, RetryClass, Seams, Secret, Sent, Store, Transport, failure,
+    Clock, Deadline, Event, Head, Key, Record, Registry, Reply, RetryClass, Seams, Secret, Sent, Store, Transport,
+    failure,
 };
 use tokauth::{Builder, Client, Error, ErrorKind, Token};
 
@@ -89,6 +90,8 @@ pub enum Act {
     Unsent(ErrorKind),
     /// Does not connect within the time that it has.
     RunOut,
+    /// Takes the body, and does not answer within the time that it has.
+    Late,
     /// Panics.
     Panic,
 }
@@ -206,6 +209,10 @@ impl Provider {
 
     fn pass_time(&self, time: &Mutex<Duration>) {
         let time = *time.lock().unwrap();
+        self.pass(time);
+    }
+
+    fn pass(&self, time: Duration) {
         if let Some(clock) = &*self.clock.lock().unwrap() {
             clock.advance(time);
         }
@@ -229,9 +236,7 @@ impl Transport for Provider {
             Some(Act::RunOut) => {
                 *self.attempts.lock().unwrap() += 1;
                 self.pass_gate();
-                if let Some(clock) = &*self.clock.lock().unwrap() {
-                    clock.advance(deadline.remaining());
-                }
+                self.pass(deadline.remaining());
                 return Err(failure(ErrorKind::Timeout, RetryClass::NotSent));
             }
             _ => {}
@@ -257,6 +262,10 @@ impl Transport for Provider {
             Some(Act::Reply(status, headers, body)) => (status, headers, body),
             Some(Act::Panic) => panic!("the transport broke"),
             Some(Act::Lose) => return Ok(Sent::Lost(failure(ErrorKind::Network, RetryClass::Ambiguous))),
+            Some(Act::Late) => {
+                self.pass(deadline.remaining());
+                return Ok(Sent::Lost(failure(ErrorKind::Timeout, RetryClass::Ambiguous)));
+            }
             Some(Act::Unsent(_) | Act::RunOut) => unreachable!("these end before the body"),
         };
         let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
