@@ -319,6 +319,11 @@ impl Slot {
         published.as_ref().filter(|cached| cached.is_fresh(now, wishes)).map(|cached| cached.token.clone())
     }
 
+    /// The token that was cached last and not dropped, dead or alive.
+    pub(crate) fn latest(&self) -> Option<Token> {
+        self.published.0.load().as_ref().map(|cached| cached.token.clone())
+    }
+
     /// Puts a token there that nobody had to ask for, unless a longer one is there.
     pub(crate) fn adopt(&self, fetched: Fetched, now: Duration) {
         let state = self.state();

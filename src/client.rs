@@ -214,6 +214,7 @@ impl Client {
             transport: &**transport,
             random: &seams.random,
             counters: &membership.slot.counters,
+            cached: membership.slot.latest(),
         }
     }
 

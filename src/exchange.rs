@@ -32,6 +32,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) transport: &'a dyn Transport,
     pub(crate) random: Random<'a>,
     pub(crate) counters: &'a Counters,
+    /// What the slot holds, dead or alive.
+    pub(crate) cached: Option<Token>,
 }
 
 /// When a request was signed.
@@ -74,7 +76,7 @@ impl Exchange<'_> {
         fetched
     }
 
-    /// What the store holds, if it will still be valid. A store that fails costs a request, not a token.
+    /// What the store holds, if it is news and will still be valid. A store that fails costs a request, not a token.
     pub(crate) fn stored(&self) -> Option<Fetched> {
         let record = match self.store.load(self.key) {
             Ok(record) => record?,
@@ -83,6 +85,9 @@ impl Exchange<'_> {
                 return None;
             }
         };
+        if self.cached.as_ref().is_some_and(|cached| cached.is_same(&record.token)) {
+            return None; // by the clock that nobody sets its time is over here, or due
+        }
         let now = self.clock.since_boot();
         let left = record.expires_at.saturating_sub(self.clock.since_epoch().as_secs() as i64);
         let left = Duration::from_secs(u64::try_from(left).unwrap_or(0)).min(record.life).min(self.settings.max_ttl);

@@ -189,7 +189,7 @@ fn advice(
 fn clock_off(asked: &Asked<'_>, reply: &Reply) -> Option<String> {
     let bound = asked.provider.limits.clock_s?;
     let now = seconds(asked.now);
-    let Some(date) = reply.header("date").and_then(date::http) else {
+    let Some(date) = reply.date() else {
         let now = date::rfc3339_text(now);
         return Some(format!("; the server bears {bound} s, and this machine's clock says {now}: is that right?"));
     };
@@ -211,9 +211,11 @@ fn fits(meaning: &Meaning, status: u16, code: Option<&str>) -> bool {
 
 /// The longest wait that the reply asks for, in `Retry-After` or where the description points.
 fn wait(asked: &Asked<'_>, reply: &Reply, document: Option<&Value>) -> Option<Duration> {
+    // A date is meant by the clock that wrote it.
+    let now = reply.date().unwrap_or_else(|| seconds(asked.now));
     let headers = reply.headers.iter().filter(|(name, _)| name == "retry-after");
     let headers = headers.filter_map(|(_, value)| {
-        let date = || date::http(value)?.saturating_sub(seconds(asked.now)).max(0).try_into().ok();
+        let date = || date::http(value)?.saturating_sub(now).max(0).try_into().ok();
         delay(value.trim()).or_else(|| date().map(Duration::from_secs))
     });
     let member = asked.provider.response.retry_after.as_ref().zip(document).and_then(|(wait, document)| {

@@ -114,10 +114,14 @@ impl Request {
     }
 }
 
+/// Answers a request.
+pub type Judge = dyn Fn(&Request) -> (u16, Vec<(&'static str, String)>, Vec<u8>) + Send;
+
 /// A provider behind the transport's seam: answers what is queued, else a token `canary-token-N` that lives an hour.
 #[derive(Default)]
 pub struct Provider {
     acts: Mutex<VecDeque<Act>>,
+    judge: Mutex<Option<Box<Judge>>>,
     pub requests: Mutex<Vec<Request>>,
     /// How often it was connected to in vain.
     pub attempts: Mutex<usize>,
@@ -145,6 +149,11 @@ impl std::fmt::Debug for Provider {
 impl Provider {
     pub fn next(&self, act: Act) {
         self.acts.lock().unwrap().push_back(act);
+    }
+
+    /// Where nothing is queued, `judge` answers.
+    pub fn judges(&self, judge: impl Fn(&Request) -> (u16, Vec<(&'static str, String)>, Vec<u8>) + Send + 'static) {
+        *self.judge.lock().unwrap() = Some(Box::new(judge));
     }
 
     pub fn next_json(&self, status: u16, body: serde_json::Value) {
@@ -246,6 +255,7 @@ impl Transport for Provider {
         assert_eq!(body.expose().len(), head.content_length, "the head tells the body's length");
         let headers = head.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
         let request = Request { url: head.url.clone(), headers, body: body.expose().to_owned() };
+        let judged = self.judge.lock().unwrap().as_ref().map(|judge| judge(&request));
         let number = {
             let mut requests = self.requests.lock().unwrap();
             requests.push(request);
@@ -254,6 +264,7 @@ impl Transport for Provider {
         self.pass_gate();
         self.pass_time(&self.reply_time);
         let (status, headers, body) = match act {
+            None if judged.is_some() => judged.unwrap(),
             None => {
                 let token = format!("canary-token-{number}");
                 let token = serde_json::json!({"access_token": token, "token_type": "Bearer", "expires_in": 3600});
