@@ -92,15 +92,20 @@ fn no_attempt_is_begun_that_the_deadline_would_end() {
     assert_eq!(world.provider.count(), 1);
 }
 
+fn fill<const BYTE: u8>(bytes: &mut [u8]) -> Result<(), tokauth::Error> {
+    bytes.fill(BYTE);
+    Ok(())
+}
+
 /// The waits double and are drawn from zero on, so that clients that failed together do not come back together.
 #[test]
 fn the_wait_between_attempts_has_full_jitter() {
     for (draw, waits) in [(0_u8, [0, 0, 0]), (51, [40, 80, 200]), (255, [200, 400, 1000])] {
         let mut world = World::new();
         world.seams.random = match draw {
-            0 => |bytes| Ok(bytes.fill(0)),
-            51 => |bytes| Ok(bytes.fill(51)),
-            _ => |bytes| Ok(bytes.fill(255)),
+            0 => fill::<0>,
+            51 => fill::<51>,
+            _ => fill::<255>,
         };
         let client = world.client(&oauth2());
         world.provider.next(unsent());
