@@ -47,6 +47,12 @@ impl<T> PerProcess<T> {
     }
 }
 
+impl<T: Default> Default for PerProcess<T> {
+    fn default() -> PerProcess<T> {
+        PerProcess::new(T::default())
+    }
+}
+
 impl<T> fmt::Debug for PerProcess<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PerProcess").finish_non_exhaustive()

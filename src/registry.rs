@@ -2,14 +2,16 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
 
-use once_cell::sync::OnceCell;
+use once_cell::race::OnceBox;
 
 use crate::account::Account;
 use crate::cache::Slot;
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::process::PerProcess;
 use crate::settings::Key;
 use crate::transport::Places;
 
@@ -18,13 +20,13 @@ const LINGERING_MAX: usize = 64;
 
 /// The slots of one process. Two clients with equal keys share a slot, whoever made them.
 pub struct Registry {
-    slots: Mutex<Slots>,
+    slots: PerProcess<Mutex<Slots>>,
     /// Tells credentials apart without holding them; means nothing outside this process.
     pub(crate) fingerprint_key: [u8; 32],
     pub(crate) lookups: Arc<Places>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Slots {
     by_key: HashMap<Key, Entry>,
     /// By token endpoint and client id; with the number of slots that refer to it.
@@ -33,50 +35,40 @@ struct Slots {
     lingering: VecDeque<Key>,
 }
 
+#[derive(Clone)]
 struct Entry {
     slot: Arc<Slot>,
     account: (String, String),
     clients: usize,
 }
 
-impl Slots {
-    fn remove(&mut self, key: &Key) {
-        let Some(entry) = self.by_key.remove(key) else { return };
-        if let Some((_, slots)) = self.accounts.get_mut(&entry.account) {
-            *slots -= 1;
-            if *slots == 0 {
-                self.accounts.remove(&entry.account);
-            }
-        }
-    }
-}
-
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry").field("slots", &self.lock().by_key.len()).finish_non_exhaustive()
+        f.debug_struct("Registry").field("slots", &self.len()).finish_non_exhaustive()
     }
 }
 
 impl Registry {
     /// An empty registry, for tests; programs share [`of_process`](Registry::of_process).
     pub fn new(fingerprint_key: [u8; 32]) -> Arc<Registry> {
-        Arc::new(Registry { slots: Mutex::default(), fingerprint_key, lookups: Arc::default() })
+        Arc::new(Registry { slots: PerProcess::default(), fingerprint_key, lookups: Arc::default() })
     }
 
-    /// The one of this process; the only global thing in this library.
+    /// The one of this process; the only global thing in this library. Threads that come together may each make one, and
+    /// all get the same: none waits for another, which a forked child might not have.
     pub(crate) fn of_process(random: impl FnOnce(&mut [u8]) -> Result<(), Error>) -> Result<Arc<Registry>, Error> {
-        static OF_PROCESS: OnceCell<Arc<Registry>> = OnceCell::new();
+        static OF_PROCESS: OnceBox<Arc<Registry>> = OnceBox::new();
         let registry = OF_PROCESS.get_or_try_init(|| {
             let mut key = [0; 32];
             random(&mut key)?;
-            Ok(Registry::new(key))
+            Ok(Box::new(Registry::new(key)))
         })?;
         Ok(registry.clone())
     }
 
     /// How many slots there are, those that linger included.
     pub fn len(&self) -> usize {
-        self.lock().by_key.len()
+        self.locked(|slots| slots.by_key.len())
     }
 
     /// Whether there is no slot.
@@ -91,22 +83,71 @@ impl Registry {
         account: (String, String),
         clock: &Arc<dyn Clock>,
     ) -> Membership {
-        let mut slots = self.lock();
-        let Slots { by_key, accounts, lingering } = &mut *slots;
-        let (shared, members) = accounts.entry(account.clone()).or_default();
-        let entry = by_key.entry(key.clone()).or_insert_with(|| {
-            *members += 1;
-            Entry { slot: Arc::default(), account, clients: 0 }
-        });
-        entry.clients += 1;
-        lingering.retain(|lingering| *lingering != key);
-        let (slot, account) = (entry.slot.clone(), shared.clone());
+        let (slot, account) = self.locked(|slots| slots.join(&key, account));
         Membership { slot, account, key, registry: self.clone(), clock: clock.clone() }
     }
 
     /// Every critical section leaves the maps consistent at each step, so a poisoned lock is as good as a sound one.
-    fn lock(&self) -> MutexGuard<'_, Slots> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    fn locked<T>(&self, body: impl FnOnce(&mut Slots) -> T) -> T {
+        let slots = self.slots.get(|parents| Mutex::new(inherited(parents)));
+        let mut slots: MutexGuard<'_, Slots> = slots.lock().unwrap_or_else(PoisonError::into_inner);
+        body(&mut slots)
+    }
+}
+
+/// What a forked child begins with: its parent's slots, unless the fork caught a thread in the midst of changing them.
+fn inherited(parents: &Mutex<Slots>) -> Slots {
+    match parents.try_lock() {
+        Ok(slots) => slots.clone(),
+        Err(TryLockError::Poisoned(slots)) => slots.into_inner().clone(),
+        Err(TryLockError::WouldBlock) => Slots::default(),
+    }
+}
+
+impl Slots {
+    fn join(&mut self, key: &Key, account: (String, String)) -> (Arc<Slot>, Arc<Account>) {
+        let (shared, members) = self.accounts.entry(account.clone()).or_default();
+        let entry = self.by_key.entry(key.clone()).or_insert_with(|| {
+            *members += 1;
+            Entry { slot: Arc::default(), account, clients: 0 }
+        });
+        entry.clients += 1;
+        self.lingering.retain(|lingering| lingering != key);
+        (entry.slot.clone(), shared.clone())
+    }
+
+    fn leave(&mut self, key: &Key, slot: &Arc<Slot>, now: Duration) {
+        let Some(entry) = self.by_key.get_mut(key) else { return };
+        // A client that a child has from its parent may be of no slot here, and another slot may have its key.
+        if !Arc::ptr_eq(&entry.slot, slot) {
+            return;
+        }
+        entry.clients -= 1;
+        if entry.clients > 0 {
+            return;
+        }
+        self.lingering.push_back(key.clone());
+        for key in std::mem::take(&mut self.lingering) {
+            match self.by_key.get(&key).is_some_and(|entry| entry.slot.is_alive(now)) {
+                true => self.lingering.push_back(key),
+                false => self.remove(&key),
+            }
+        }
+        while self.lingering.len() > LINGERING_MAX {
+            if let Some(oldest) = self.lingering.pop_front() {
+                self.remove(&oldest);
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &Key) {
+        let Some(entry) = self.by_key.remove(key) else { return };
+        if let Some((_, slots)) = self.accounts.get_mut(&entry.account) {
+            *slots -= 1;
+            if *slots == 0 {
+                self.accounts.remove(&entry.account);
+            }
+        }
     }
 }
 
@@ -128,23 +169,6 @@ impl fmt::Debug for Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         let now = self.clock.since_boot();
-        let mut slots = self.registry.lock();
-        let Some(entry) = slots.by_key.get_mut(&self.key) else { return };
-        entry.clients -= 1;
-        if entry.clients > 0 {
-            return;
-        }
-        slots.lingering.push_back(self.key.clone());
-        for key in std::mem::take(&mut slots.lingering) {
-            match slots.by_key.get(&key).is_some_and(|entry| entry.slot.is_alive(now)) {
-                true => slots.lingering.push_back(key),
-                false => slots.remove(&key),
-            }
-        }
-        while slots.lingering.len() > LINGERING_MAX {
-            if let Some(oldest) = slots.lingering.pop_front() {
-                slots.remove(&oldest);
-            }
-        }
+        self.registry.locked(|slots| slots.leave(&self.key, &self.slot, now));
     }
 }

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use crate::clock::Deadline;
 use crate::credential::read_limited;
 use crate::error::{Error, ErrorKind, Step};
+use crate::process::PerProcess;
 use crate::request::Head;
 use crate::response::Reply;
 use crate::secret::Secret;
@@ -60,7 +61,10 @@ const IDLE_CONNECTIONS: usize = 10;
 
 /// HTTP/1.1 over rustls.
 pub(crate) struct Http {
-    agent: ureq::Agent,
+    /// A child's own: the pool has locks, and its connections are the parent's, of which dropping closes no more than the
+    /// child's descriptors.
+    agent: PerProcess<ureq::Agent>,
+    resolver: Resolver,
     proxied: bool,
     own_roots: bool,
 }
@@ -107,9 +111,13 @@ impl Http {
             .max_idle_age(IDLE_MAX)
             .max_idle_connections(if proxied { 0 } else { IDLE_CONNECTIONS })
             .build();
-        let agent = ureq::Agent::with_parts(config, Connections::new(proxied), resolver);
-        Ok(Http { agent, proxied, own_roots: ca_file.is_some() })
+        let agent = PerProcess::new(agent(config, proxied, &resolver));
+        Ok(Http { agent, resolver, proxied, own_roots: ca_file.is_some() })
     }
+}
+
+fn agent(config: ureq::config::Config, proxied: bool, resolver: &Resolver) -> ureq::Agent {
+    ureq::Agent::with_parts(config, Connections::new(proxied), resolver.clone())
 }
 
 fn read_proxy(url: &Secret) -> Result<ureq::Proxy, Error> {
@@ -148,7 +156,8 @@ impl Transport for Http {
         if timeout.is_zero() {
             return Err(Error::new(ErrorKind::Timeout, Step::Connect, "no time left to connect; raise timeout_ms"));
         }
-        let mut request = self.agent.post(&head.url).config().timeout_global(Some(timeout));
+        let agent = self.agent.get(|parents| agent(parents.config().clone(), self.proxied, &self.resolver));
+        let mut request = agent.post(&head.url).config().timeout_global(Some(timeout));
         if is_plain(head) {
             // It goes to this machine (a proxy's loopback is another), and a proxy would read the secret.
             request = request.proxy(None);

@@ -12,6 +12,7 @@ use ureq::unversioned::resolver::{self, ResolvedSocketAddrs};
 use ureq::unversioned::transport::NextTimeout;
 
 use super::connect::{Leg, failed_on};
+use crate::process::{Owned, PerProcess};
 
 /// A name server that hangs is not to fill the process with threads.
 const RUNNING_MAX: usize = 4;
@@ -21,37 +22,45 @@ const ADDRESSES_MAX: usize = 8;
 /// What is not touched costs no memory.
 const STACK: usize = 256 * 1024;
 
-/// How many lookups run in this process; one that hangs may outlive its call, and keeps its place.
+/// The lookups that run in this process; one that hangs may outlive its call, and keeps its place.
 #[derive(Debug, Default)]
-pub(crate) struct Places {
-    taken: Mutex<usize>,
-    left: Condvar,
+pub(crate) struct Places(PerProcess<Running>);
+
+#[derive(Default)]
+struct Running {
+    count: Mutex<usize>,
+    fewer: Condvar,
+}
+
+impl Running {
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Places {
     /// Waits for a place, but no longer than `wait`.
-    fn take(self: &Arc<Places>, wait: Duration) -> Option<Place> {
-        let full = |taken: &mut usize| *taken == RUNNING_MAX;
-        let waited = self.left.wait_timeout_while(self.lock(), wait, full);
-        let mut taken = waited.unwrap_or_else(PoisonError::into_inner).0;
-        (*taken < RUNNING_MAX).then(|| {
-            *taken += 1;
-            Place(self.clone())
-        })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, usize> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn take(&self, wait: Duration) -> Option<Place> {
+        let running = self.0.get(|_| Running::default()); // a child has none of its parent's threads
+        let full = |count: &mut usize| *count == RUNNING_MAX;
+        let waited = running.fewer.wait_timeout_while(running.lock(), wait, full);
+        let mut count = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if *count == RUNNING_MAX {
+            return None;
+        }
+        *count += 1;
+        drop(count);
+        Some(Place(running))
     }
 }
 
 /// One running lookup.
-struct Place(Arc<Places>);
+struct Place(Arc<Owned<Running>>);
 
 impl Drop for Place {
     fn drop(&mut self) {
         *self.0.lock() -= 1;
-        self.0.left.notify_one();
+        self.0.fewer.notify_one();
     }
 }
 
@@ -71,6 +80,7 @@ impl Answer {
 type Lookup = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 /// Looks up the names of one client.
+#[derive(Clone)]
 pub(crate) struct Resolver {
     places: Arc<Places>,
     lookup: Arc<Lookup>,
@@ -166,6 +176,10 @@ mod tests {
         Resolver { places: Arc::default(), lookup: Arc::new(lookup), stack: STACK }
     }
 
+    fn running(places: &Places) -> usize {
+        *places.0.get(|_| panic!("nothing forks here")).lock()
+    }
+
     fn resolve(resolver: &Resolver, url: &str, time: Duration) -> Result<Vec<String>, Failed> {
         let timeout = NextTimeout { after: time::Duration::Exact(time), ..NextTimeout::default() };
         match resolver.resolve(&url.parse().unwrap(), &Config::default(), timeout) {
@@ -216,7 +230,7 @@ mod tests {
         let (hanging, resolver) = Hanging::new();
         let failed = resolve(&resolver, "https://a.example/", SHORT).unwrap_err();
         assert!(matches!((failed.leg, failed.error), (Leg::Name, ureq::Error::Timeout(_))));
-        assert_eq!(*resolver.places.lock(), 1, "it still hangs");
+        assert_eq!(running(&resolver.places), 1, "it still hangs");
         hanging.let_go();
         let all: Vec<_> = (0..RUNNING_MAX).map(|_| resolver.places.take(LONG)).collect();
         assert!(all.iter().all(Option::is_some), "it gave its place back");
@@ -229,7 +243,7 @@ mod tests {
             let failed = resolve(&resolver, "https://a.example/", SHORT).unwrap_err();
             assert!(matches!((failed.leg, failed.error), (Leg::Name, ureq::Error::Timeout(_))));
         }
-        assert_eq!(*resolver.places.lock(), RUNNING_MAX);
+        assert_eq!(running(&resolver.places), RUNNING_MAX);
         thread::scope(|scope| {
             let fifth = scope.spawn(|| resolve(&resolver, "https://a.example/", LONG));
             hanging.let_go();
@@ -262,7 +276,7 @@ mod tests {
             let error = told(resolver, "https://a.example/token", LONG);
             assert_eq!(error.kind(), ErrorKind::Network, "{error}");
             assert!(error.to_string().starts_with(words), "{error}");
-            assert_eq!(*places.lock(), 0, "{words}");
+            assert_eq!(running(&places), 0, "{words}");
         }
     }
 
