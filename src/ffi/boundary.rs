@@ -60,6 +60,52 @@ pub(super) fn harmless<T>(fallback: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or(fallback)
 }
 
+/// Runs what may block or calls the host, with the cancellation of this thread put off until its next cancellation point
+/// after the call: `pthread_cancel` would unwind through Rust, and that ends the process.
+#[cfg(target_os = "linux")]
+pub(super) fn shielded<T>(body: impl FnOnce() -> T) -> T {
+    let _shield = cancellation::Shield::raise();
+    body()
+}
+
+/// Elsewhere a thread must not be cancelled in a call.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn shielded<T>(body: impl FnOnce() -> T) -> T {
+    body()
+}
+
+#[cfg(target_os = "linux")]
+mod cancellation {
+    use std::ffi::c_int;
+
+    /// In glibc and in musl.
+    const PTHREAD_CANCEL_DISABLE: c_int = 1;
+
+    unsafe extern "C" {
+        fn pthread_setcancelstate(state: c_int, old_state: *mut c_int) -> c_int;
+    }
+
+    /// Holds what to go back to.
+    pub(super) struct Shield(c_int);
+
+    impl Shield {
+        pub(super) fn raise() -> Shield {
+            let mut before = 0;
+            // SAFETY: a state that there is, and a slot of this function's own.
+            unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &raw mut before) };
+            Shield(before)
+        }
+    }
+
+    impl Drop for Shield {
+        fn drop(&mut self) {
+            let mut raised = 0;
+            // SAFETY: the state that was found, and a slot of this function's own.
+            unsafe { pthread_setcancelstate(self.0, &raw mut raised) };
+        }
+    }
+}
+
 fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("a panic ({})", text.unwrap_or("without words"))

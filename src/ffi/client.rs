@@ -1,7 +1,7 @@
 use std::ffi::c_char;
 use std::ptr;
 
-use super::boundary::{Fault, enter, handle, harmless, optional_text, out, out_if_wanted, text};
+use super::boundary::{Fault, enter, handle, harmless, optional_text, out, out_if_wanted, shielded, text};
 use super::config::tokauth_config;
 use super::status::{TOKAUTH_ERR_BUFFER_TOO_SMALL, TOKAUTH_ERR_UNSUPPORTED, tokauth_status};
 use super::values::{into_handle, share, tokauth_error, tokauth_token};
@@ -45,9 +45,9 @@ fn of_number(counter: u32) -> Option<Counter> {
 
 fn ask(client: &Client, flags: u32) -> Result<Token, Fault> {
     match flags {
-        0 => Ok(client.token()?),
-        TOKAUTH_CACHED_ONLY => Ok(client.cached()?),
-        TOKAUTH_FORCE_REFRESH => Ok(client.refresh()?),
+        0 => Ok(shielded(|| client.token())?),
+        TOKAUTH_CACHED_ONLY => Ok(shielded(|| client.cached())?),
+        TOKAUTH_FORCE_REFRESH => Ok(shielded(|| client.refresh())?),
         flags if flags == TOKAUTH_CACHED_ONLY | TOKAUTH_FORCE_REFRESH => {
             Err(Fault::argument("flags: TOKAUTH_CACHED_ONLY and TOKAUTH_FORCE_REFRESH exclude each other"))
         }
@@ -72,7 +72,7 @@ pub unsafe extern "C" fn tokauth_client_new(
         let slot = unsafe { out(out_client, ptr::null_mut(), "out_client") }?;
         // SAFETY: the header asks for a NULL or live config.
         let config = unsafe { handle(config, "config") }?;
-        *slot = Box::into_raw(Box::new(tokauth_client { client: config.builder.build()? }));
+        *slot = Box::into_raw(Box::new(tokauth_client { client: shielded(|| config.builder.build())? }));
         Ok(())
     };
     // SAFETY: the header asks for a NULL or writable error slot.
@@ -100,7 +100,7 @@ pub unsafe extern "C" fn tokauth_client_with(
         let name = unsafe { text(name, "name") }?;
         // SAFETY: as above.
         let value = unsafe { optional_text(value, "value") }?;
-        *slot = Box::into_raw(Box::new(tokauth_client { client: client.client.with(name, value)? }));
+        *slot = Box::into_raw(Box::new(tokauth_client { client: shielded(|| client.client.with(name, value))? }));
         Ok(())
     };
     // SAFETY: the header asks for a NULL or writable error slot.
@@ -125,7 +125,7 @@ pub unsafe extern "C" fn tokauth_client_free(client: *mut tokauth_client) {
     if !client.is_null() {
         // SAFETY: not NULL, made by this library, and the caller gives it up.
         let client = unsafe { Box::from_raw(client) };
-        harmless((), || drop(client));
+        harmless((), || shielded(|| drop(client)));
     }
 }
 
@@ -217,7 +217,7 @@ pub unsafe extern "C" fn tokauth_client_invalidate(
         unsafe { handle(rejected, "rejected") }?;
         // SAFETY: live, and just seen not to be NULL.
         let rejected = unsafe { share(rejected) };
-        Ok(client.client.invalidate(&rejected)?)
+        Ok(shielded(|| client.client.invalidate(&rejected))?)
     };
     // SAFETY: the header asks for a NULL or writable error slot.
     unsafe { enter(out_error, body) }
@@ -233,7 +233,7 @@ pub unsafe extern "C" fn tokauth_client_clear(
     let body = || {
         // SAFETY: the header asks for a NULL or live client.
         let client = unsafe { handle(client, "client") }?;
-        Ok(client.client.clear()?)
+        Ok(shielded(|| client.client.clear())?)
     };
     // SAFETY: the header asks for a NULL or writable error slot.
     unsafe { enter(out_error, body) }

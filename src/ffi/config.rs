@@ -1,7 +1,7 @@
 use std::ffi::{c_char, c_void};
 use std::mem;
 
-use super::boundary::{c_text, enter, handle_mut, harmless, optional_text, text};
+use super::boundary::{c_text, enter, handle_mut, harmless, optional_text, shielded, text};
 use super::status::tokauth_status;
 use super::values::tokauth_error;
 use crate::config::Builder;
@@ -44,7 +44,7 @@ impl Drop for HostData {
     fn drop(&mut self) {
         if let Some(destroy) = self.destroy {
             // SAFETY: the host gave both for this one call.
-            unsafe { destroy(self.user_data) };
+            shielded(|| unsafe { destroy(self.user_data) });
         }
     }
 }
