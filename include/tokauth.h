@@ -8,7 +8,11 @@
  *           _free(NULL) does nothing. Reading a token or an error accepts NULL.
  * Text      in is NUL-terminated UTF-8 of at most 64 KiB and copied. Text out is NUL-terminated UTF-8, borrowed from an
  *           immutable object, and lives until that is freed.
- * Threads   A config is for one thread at a time; clients, tokens and errors are shared freely.
+ * Threads   A config is for one thread at a time; clients, tokens and errors are shared freely. A call needs 128 KiB of
+ *           stack. On Linux a thread that is cancelled in a call ends after it. Call nothing from a signal handler.
+ * fork()    A child may use and free what it inherits, and make clients of its own, whatever other threads were doing;
+ *           only what they held inside the C library stays held: if it was a name lookup, the child may meet
+ *           TOKAUTH_ERR_TIMEOUT.
  * Blocking  Only tokauth_client_token() and tokauth_client_copy_authorization() touch the network, for at most the
  *           option timeout_ms. A name lookup runs on a short-lived thread of the library's and may outlive the call, so
  *           the shared library stays mapped after dlclose() on Linux.

@@ -172,3 +172,38 @@ impl Drop for Membership {
         self.registry.locked(|slots| slots.leave(&self.key, &self.slot, now));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Client;
+
+    fn key(id: &str) -> Key {
+        let builder = Client::builder().provider("oauth2").set("token_url", "https://a.example/").client_id(id);
+        Key::new(&builder.client_secret("canary-secret-of-the-registry").settings(None).unwrap(), &[0; 32])
+    }
+
+    #[test]
+    fn a_child_has_its_parents_slots_unless_they_are_being_changed() {
+        let parents = Mutex::new(Slots::default());
+        let slot = parents.lock().unwrap().join(&key("me"));
+        let mut childs = inherited(&parents);
+        assert!(Arc::ptr_eq(&childs.join(&key("me")), &slot));
+        assert_eq!(childs.by_key[&key("me")].clients, 2);
+
+        let changing = parents.lock().unwrap();
+        assert!(inherited(&parents).by_key.is_empty());
+        drop(changing);
+    }
+
+    #[test]
+    fn a_client_of_another_slot_leaves_nothing() {
+        let mut slots = Slots::default();
+        let slot = slots.join(&key("me"));
+        slots.leave(&key("me"), &Arc::default(), Duration::ZERO);
+        assert_eq!(slots.by_key[&key("me")].clients, 1);
+        slots.leave(&key("you"), &slot, Duration::ZERO);
+        slots.leave(&key("me"), &slot, Duration::ZERO);
+        assert!(slots.by_key.is_empty());
+    }
+}

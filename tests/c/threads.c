@@ -1,0 +1,262 @@
+/*
+ * What a host's threads and signals do to a call: threads CASE. The driver holds a reply, or sends one line when it is
+ * time to go on.
+ */
+#define _GNU_SOURCE /* setitimer */
+
+#include "host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/resource.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LIMIT_S = 60 };
+
+extern char **environ;
+
+static const char *program;
+
+/* ---- pthread_cancel ---- */
+
+struct caller {
+    const tokauth_client *client;
+    pthread_t thread;
+    int got;
+};
+
+static void *call_and_go_on(void *argument)
+{
+    struct caller *caller = argument;
+
+    caller->got = gets_token(caller->client);
+    for (;;)
+        pause(); /* a cancellation point */
+    return NULL;
+}
+
+static void *call(void *argument)
+{
+    struct caller *caller = argument;
+
+    caller->got = gets_token(caller->client);
+    return NULL;
+}
+
+static void wait_for_waits(const tokauth_client *client, uint64_t count)
+{
+    const struct timespec moment = {0, 1000000};
+
+    while (tokauth_client_counter(client, TOKAUTH_COUNT_WAITS) < count)
+        nanosleep(&moment, NULL);
+}
+
+/* The driver holds the reply until it has read a line, and its line comes when the request has arrived. */
+static void cancelled(void)
+{
+    tokauth_client *client = new_client(NULL, NULL);
+    struct caller asks = {client, 0, 0}, waits = {client, 0, 0}, stays = {client, 0, 0};
+    void *ended;
+
+    CHECK(pthread_create(&asks.thread, NULL, call_and_go_on, &asks) == 0);
+    CHECK(getchar() == '\n');
+    CHECK(pthread_create(&waits.thread, NULL, call_and_go_on, &waits) == 0);
+    CHECK(pthread_create(&stays.thread, NULL, call, &stays) == 0);
+    wait_for_waits(client, 2);
+    CHECK(pthread_cancel(asks.thread) == 0 && pthread_cancel(waits.thread) == 0);
+    puts("cancelled");
+    CHECK(fflush(stdout) == 0);
+    CHECK(pthread_join(stays.thread, NULL) == 0 && stays.got);
+    CHECK(pthread_join(asks.thread, &ended) == 0 && ended == PTHREAD_CANCELED && asks.got);
+    CHECK(pthread_join(waits.thread, &ended) == 0 && ended == PTHREAD_CANCELED && waits.got);
+    CHECK(tokauth_client_counter(client, TOKAUTH_COUNT_REQUESTS) == 1);
+    CHECK(gets_another(client));
+    tokauth_client_free(client);
+}
+
+/* Cancelled before the call: every function that may block leaves the cancellation for later. */
+static void *calls_everything(void *client)
+{
+    tokauth_client *own;
+    tokauth_token *token;
+    char buffer[8192];
+
+    pthread_cancel(pthread_self());
+    CHECK(gets_another(client));
+    token = new_token(client, TOKAUTH_FORCE_REFRESH);
+    CHECK(token != NULL);
+    CHECK(tokauth_client_invalidate(client, token, NULL) == TOKAUTH_OK);
+    tokauth_token_free(token);
+    CHECK(tokauth_client_copy_authorization(client, 0, buffer, sizeof buffer, NULL, NULL) == TOKAUTH_OK);
+    own = new_client("header.X-Test", "own");
+    CHECK(own != NULL && gets_token(own));
+    tokauth_client_free(own);
+    pthread_testcancel();
+    return NULL;
+}
+
+static void cancelled_before(void)
+{
+    tokauth_client *client = new_client(NULL, NULL);
+    pthread_t thread;
+    void *ended;
+
+    CHECK(pthread_create(&thread, NULL, calls_everything, client) == 0);
+    CHECK(pthread_join(thread, &ended) == 0 && ended == PTHREAD_CANCELED);
+    CHECK(gets_another(client));
+    tokauth_client_free(client);
+}
+
+/* ---- signals ---- */
+
+static volatile sig_atomic_t alarms;
+
+static void count_alarm(int number)
+{
+    (void)number;
+    if (++alarms > 80000) /* about a minute: the timer that would end a hang is in use here */
+        abort();
+}
+
+static void storm(void)
+{
+    static const struct itimerval EVERY = {{0, 700}, {0, 700}}, NEVER = {{0, 0}, {0, 0}};
+    tokauth_client *client = new_client(NULL, NULL);
+    struct sigaction action;
+    int i;
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = count_alarm; /* no SA_RESTART */
+    CHECK(sigaction(SIGALRM, &action, NULL) == 0);
+    CHECK(setitimer(ITIMER_REAL, &EVERY, NULL) == 0);
+    for (i = 0; i < 100; i++)
+        CHECK(gets_another(client));
+    CHECK(setitimer(ITIMER_REAL, &NEVER, NULL) == 0);
+    CHECK(alarms > 10);
+    tokauth_client_free(client);
+}
+
+/* The peer resets the connection while the request is being written. */
+static void broken_pipe(void)
+{
+    char *large = malloc(60001);
+    tokauth_client *client;
+    int i;
+
+    CHECK(large != NULL && signal(SIGPIPE, SIG_DFL) != SIG_ERR);
+    memset(large, 'a', 60000);
+    large[60000] = '\0';
+    client = new_client("param.large", large);
+    for (i = 0; i < 50; i++) {
+        tokauth_status status = status_of(client);
+
+        CHECK(status != TOKAUTH_OK && status != TOKAUTH_ERR_INTERNAL);
+    }
+    tokauth_client_free(client);
+    free(large);
+}
+
+/* ---- descriptors ---- */
+
+static int open_descriptors(void)
+{
+    int count = 0;
+    int fd;
+
+    for (fd = 3; fd < 4096; fd++)
+        count += fcntl(fd, F_GETFD) != -1;
+    return count;
+}
+
+/* What a program inherits that is begun now. */
+static int inherited(int by_spawn)
+{
+    char *arguments[] = {NULL, "descriptors", NULL};
+    pid_t child;
+    int status;
+
+    arguments[0] = (char *)program;
+    if (by_spawn) {
+        CHECK(posix_spawn(&child, program, NULL, NULL, arguments, environ) == 0);
+    } else {
+        child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            execv(program, arguments);
+            _exit(255);
+        }
+    }
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void exec_inherits_nothing(void)
+{
+    int before = inherited(0);
+    int here = open_descriptors();
+    tokauth_client *client = new_client(NULL, NULL);
+
+    CHECK(gets_token(client));
+    CHECK(open_descriptors() > here); /* the kept connection */
+    CHECK(inherited(0) == before);
+    CHECK(inherited(1) == before);
+    tokauth_client_free(client);
+    CHECK(open_descriptors() == here);
+}
+
+static void table_full(void)
+{
+    const struct rlimit limit = {64, 64};
+    tokauth_client *client = new_client(NULL, NULL);
+    int fds[64];
+    int count = 0;
+
+    CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    CHECK(gets_another(client));
+    tokauth_client_free(client); /* with its connection */
+    client = new_client(NULL, NULL);
+    while ((fds[count] = dup(0)) != -1)
+        count++;
+    CHECK(errno == EMFILE && count > 0);
+    CHECK(status_of(client) == TOKAUTH_ERR_NETWORK);
+    while (count > 0)
+        close(fds[--count]);
+    CHECK(status_of(client) == TOKAUTH_OK);
+    tokauth_client_free(client);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } CASES[] = {
+        {"cancelled", cancelled},
+        {"cancelled_before", cancelled_before},
+        {"storm", storm},
+        {"broken_pipe", broken_pipe},
+        {"exec_inherits_nothing", exec_inherits_nothing},
+        {"table_full", table_full},
+    };
+    size_t i;
+
+    CHECK(argc == 2);
+    program = argv[0];
+    if (strcmp(argv[1], "descriptors") == 0)
+        return open_descriptors();
+    alarm(LIMIT_S);
+    for (i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        if (strcmp(argv[1], CASES[i].name) == 0) {
+            CASES[i].run();
+            puts("done");
+            return EXIT_SUCCESS;
+        }
+    }
+    return EXIT_FAILURE;
+}

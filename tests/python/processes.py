@@ -1,0 +1,101 @@
+"""multiprocessing over the binding, and Ctrl-C in a call.
+
+A working client's options are expected in the environment (TOKAUTH_*); every request must bring a new token.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples" / "python"))
+
+import tokauth  # noqa: E402
+
+LIMIT_S = 60
+PROCESSES = 4
+
+inherited = None  # the parent's client, in a child of fork
+
+
+def own_token(_: int) -> str:
+    with tokauth.Client.from_env() as client:
+        return client.token().value
+
+
+def both_tokens(_: int) -> tuple[str, str]:
+    kept = inherited.token().value
+    inherited.clear()
+    return kept, inherited.token().value
+
+
+def processes(method: str):
+    return multiprocessing.get_context(method).Pool(PROCESSES)
+
+
+def children_use_the_parents_client() -> None:
+    token = inherited.token().value
+    with processes("fork") as pool:
+        answers = pool.map_async(both_tokens, range(1)).get(LIMIT_S)
+    assert answers[0][0] == token, "the child has the token of its parent"
+    assert answers[0][1] != token, "and gets another"
+    assert inherited.token().value == token, "the parent keeps its own"
+
+
+def children_make_clients(method: str) -> None:
+    with processes(method) as pool:
+        assert all(pool.map_async(own_token, range(3 * PROCESSES)).get(LIMIT_S)), method
+
+
+def children_are_forked_from_under_threads() -> None:
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            inherited.clear()
+            inherited.token()
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(3):
+            with processes("fork") as pool:
+                assert all(pool.map_async(both_tokens, range(PROCESSES)).get(LIMIT_S))
+                assert all(pool.map_async(own_token, range(PROCESSES)).get(LIMIT_S))
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert inherited.token().value
+
+
+def ctrl_c_ends_a_call_at_its_deadline() -> None:
+    """The driver's provider holds the reply to this scope's request."""
+    with inherited.with_options(token_url=os.environ["SILENT_URL"], timeout_ms=500) as client:
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        try:
+            client.token()
+        except KeyboardInterrupt:
+            return
+        raise AssertionError("no KeyboardInterrupt")
+
+
+def main() -> None:
+    global inherited
+    signal.alarm(2 * LIMIT_S)
+    inherited = tokauth.Client.from_env()
+    children_use_the_parents_client()
+    for method in multiprocessing.get_all_start_methods():
+        children_make_clients(method)
+    children_are_forked_from_under_threads()
+    ctrl_c_ends_a_call_at_its_deadline()
+    print("done")
+
+
+if __name__ == "__main__":
+    main()
