@@ -1,12 +1,12 @@
 //! What is known of one client id at one token endpoint, whatever scope or secret it is asked with.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::cooldown::{Failure, limit};
 use crate::credential::Fingerprint;
 use crate::error::{Error, ErrorKind, RetryClass};
-use crate::process::{Owned, PerProcess};
+use crate::process::PerProcess;
 use crate::skew::Skew;
 
 /// A credential that was refused as often as it may be is not tried again for so long.
@@ -19,6 +19,7 @@ const DISTRUSTED_FOR: Duration = Duration::from_secs(3600);
 const REFUSED_MAX: usize = 16;
 
 /// Shared by the slots of one client id at one endpoint.
+#[derive(Default)]
 pub(crate) struct Account(PerProcess<Mutex<Known>>);
 
 #[derive(Clone, Default)]
@@ -46,31 +47,23 @@ impl std::fmt::Debug for Account {
     }
 }
 
-impl Default for Account {
-    fn default() -> Account {
-        Account(PerProcess::new(Mutex::default()))
-    }
-}
-
 impl Account {
     /// What an earlier call learnt that stops this one too. `lockout`: so many refusals lock the client.
     pub(crate) fn holds(&self, credential: Fingerprint, lockout: Option<u32>, now: Duration) -> Option<Failure> {
-        let known = self.known();
-        let known = lock(&known);
         let tries = lockout.map(|lockout| TRIES_MAX.min(lockout / 2));
-        let refused = known.refused.iter().find(|refused| refused.credential == credential);
-        let refused = refused.filter(|refused| tries.is_some_and(|tries| refused.times >= tries));
-        let refused = refused.map(|refused| (refused.last.saturating_add(LOCKED_FOR), refused.error.clone()));
-        let (until, error) = refused.into_iter().chain(known.limited.clone()).find(|(until, _)| now < *until)?;
+        let (until, error) = self.known(|known| {
+            let refused = known.refused.iter().find(|refused| refused.credential == credential);
+            let refused = refused.filter(|refused| tries.is_some_and(|tries| refused.times >= tries));
+            let refused = refused.map(|refused| (refused.last.saturating_add(LOCKED_FOR), refused.error.clone()));
+            refused.into_iter().chain(known.limited.clone()).find(|(until, _)| now < *until)
+        })?;
         let error = error.with_retry_after(Some(until.saturating_sub(now)));
         Some(Failure { error, credential: Some(credential), held_until: Some(until) })
     }
 
     /// Remembers what a failed attempt means for others.
     pub(crate) fn failed(&self, credential: Fingerprint, error: &Error, now: Duration) {
-        let known = self.known();
-        let mut known = lock(&known);
-        match (error.kind(), error.retry_class()) {
+        self.known(|known| match (error.kind(), error.retry_class()) {
             (ErrorKind::RateLimited, _) => {
                 known.limited = Some((now.saturating_add(limit(error)), error.clone()));
             }
@@ -85,57 +78,51 @@ impl Account {
                 known.refused.push(Refused { credential, times, last: now, error: error.clone() });
             }
             _ => {}
-        }
+        })
     }
 
     /// A token came.
     pub(crate) fn succeeded(&self, credential: Fingerprint) {
-        let known = self.known();
-        let mut known = lock(&known);
-        known.limited = None;
-        known.refused.retain(|refused| refused.credential != credential);
+        self.known(|known| {
+            known.limited = None;
+            known.refused.retain(|refused| refused.credential != credential);
+        })
     }
 
     /// Forgets failures; what is known of the clock stays.
     pub(crate) fn forgive(&self) {
-        let known = self.known();
-        let mut known = lock(&known);
-        known.limited = None;
-        known.refused.clear();
-        known.distrusted = None;
+        self.known(|known| {
+            known.limited = None;
+            known.refused.clear();
+            known.distrusted = None;
+        })
     }
 
     /// What a reply's `Date` tells of the provider's clock, with what was known before.
     pub(crate) fn learn(&self, credential: Fingerprint, date: i64, sent: Duration, received: Duration) -> Option<Skew> {
-        let known = self.known();
-        let mut known = lock(&known);
-        let distrusted = known.distrusted.is_some_and(|(who, until)| who == credential && received < until);
-        if !distrusted {
-            known.skew = Some(Skew::learn(known.skew, date, sent, received));
-        }
-        known.skew
+        self.known(|known| {
+            let distrusted = known.distrusted.is_some_and(|(who, until)| who == credential && received < until);
+            if !distrusted {
+                known.skew = Some(Skew::learn(known.skew, date, sent, received));
+            }
+            known.skew
+        })
     }
 
     /// `Date` is wrong: what it told is forgotten, and what it tells is not looked at for a while.
     pub(crate) fn distrust(&self, credential: Fingerprint, now: Duration) {
-        let known = self.known();
-        let mut known = lock(&known);
-        known.skew = None;
-        known.distrusted = Some((credential, now.saturating_add(DISTRUSTED_FOR)));
+        self.known(|known| {
+            known.skew = None;
+            known.distrusted = Some((credential, now.saturating_add(DISTRUSTED_FOR)));
+        })
     }
 
     /// The provider's time since 1970, by all that is known, where our clocks say `boot` and `wall`.
     pub(crate) fn time(&self, boot: Duration, wall: Duration) -> Duration {
-        let known = self.known();
-        let skew = lock(&known).skew;
-        Skew::time(skew, boot, wall)
+        Skew::time(self.known(|known| known.skew), boot, wall)
     }
 
-    fn known(&self) -> std::sync::Arc<Owned<Mutex<Known>>> {
-        self.0.get(|parents| Mutex::new(parents.try_lock().map_or_else(|_| Known::default(), |known| known.clone())))
+    fn known<T>(&self, body: impl FnOnce(&mut Known) -> T) -> T {
+        self.0.locked(|parents| parents.map(|known| known.clone()).unwrap_or_default(), body)
     }
-}
-
-fn lock(known: &Owned<Mutex<Known>>) -> MutexGuard<'_, Known> {
-    known.lock().unwrap_or_else(PoisonError::into_inner)
 }

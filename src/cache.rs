@@ -3,7 +3,7 @@
 //! The mutex guards every change; whoever finds a token that will do reads a snapshot and waits for nobody.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -14,7 +14,7 @@ use crate::credential::Fingerprint;
 use crate::error::{Error, ErrorKind, RetryClass, Step};
 use crate::expiry::{Lifetime, Wishes};
 use crate::log::{Log, LogLevel};
-use crate::process::{Owned, PerProcess};
+use crate::process::PerProcess;
 use crate::token::Token;
 
 /// Who refreshes ahead holds a valid token already, and waits no longer than this for the new one.
@@ -95,7 +95,7 @@ impl Call<'_> {
 }
 
 /// One cache key's token.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Slot {
     state: PerProcess<Mutex<State>>,
     published: Published,
@@ -104,18 +104,6 @@ pub(crate) struct Slot {
     /// How many flights have begun.
     flights: AtomicU64,
     pub(crate) counters: Counters,
-}
-
-impl Default for Slot {
-    fn default() -> Slot {
-        Slot {
-            state: PerProcess::new(Mutex::default()),
-            published: Published::default(),
-            generations: AtomicU64::new(0),
-            flights: AtomicU64::new(0),
-            counters: Counters::default(),
-        }
-    }
 }
 
 #[derive(Debug, Default)]
@@ -241,7 +229,7 @@ impl Slot {
                 }
                 Decision::Hold(bound) if bound.credential.is_some_and(|failed| call.source.has_changed(&failed)) => {
                     call.line(LogLevel::Info, || "the credential is another one, which ends the cool-down".to_owned());
-                    lock(&self.state()).cooldown.end_of(bound.flight);
+                    self.locked(|state| state.cooldown.end_of(bound.flight));
                 }
                 Decision::Hold(bound) => {
                     call.line(LogLevel::Debug, || format!("no request during a cool-down: {}", bound.error));
@@ -265,8 +253,10 @@ impl Slot {
     }
 
     fn decide(&self, call: &Call<'_>, begun_before: u64, abandoned: Option<u64>) -> Decision<'_> {
-        let state = self.state();
-        let mut state = lock(&state);
+        self.locked(|state| self.decide_by(state, call, begun_before, abandoned))
+    }
+
+    fn decide_by(&self, state: &mut State, call: &Call<'_>, begun_before: u64, abandoned: Option<u64>) -> Decision<'_> {
         let now = call.clock.since_boot();
         let fresh = state.cached.as_ref().filter(|cached| cached.is_fresh(now, call.wishes));
         match (call.need, fresh, &state.landed) {
@@ -284,7 +274,7 @@ impl Slot {
                 let shorter = Deadline::after(call.clock, AHEAD_MAX.min(call.deadline.remaining() / 2));
                 // The others see nothing of it.
                 cached.pause(shorter.at);
-                return Decision::RefreshAhead(Landing::take_off(self, &mut state), shorter);
+                return Decision::RefreshAhead(Landing::take_off(self, state), shorter);
             }
             _ => {}
         }
@@ -293,14 +283,14 @@ impl Slot {
         }
         match state.cooldown.binds(now, call.deadline.timeout, abandoned) {
             Some(bound) => Decision::Hold(bound),
-            None => Decision::Fetch(Landing::take_off(self, &mut state)),
+            None => Decision::Fetch(Landing::take_off(self, state)),
         }
     }
 
     /// The token in service instead of `error`, if it is one that lives yet.
     fn last_resort(&self, call: &Call<'_>, error: Error) -> Result<Token, Error> {
         let now = call.clock.since_boot();
-        let cached = (call.need == Need::Any).then(|| lock(&self.state()).cached.clone()).flatten();
+        let cached = (call.need == Need::Any).then(|| self.locked(|state| state.cached.clone())).flatten();
         match cached.filter(|cached| cached.is_last_resort(now, call.wishes)) {
             None => Err(error),
             Some(cached) => {
@@ -326,44 +316,44 @@ impl Slot {
 
     /// Puts a token there that nobody had to ask for, unless a longer one is there.
     pub(crate) fn adopt(&self, fetched: Fetched, now: Duration) {
-        let state = self.state();
-        let mut state = lock(&state);
-        if state.cached.as_ref().is_none_or(|cached| cached.lifetime.over() < fetched.lifetime.over()) {
-            self.put(&mut state, fetched, now);
-        }
+        self.locked(|state| {
+            if state.cached.as_ref().is_none_or(|cached| cached.lifetime.over() < fetched.lifetime.over()) {
+                self.put(state, fetched, now);
+            }
+        });
     }
 
     /// The API rejected this token: what became of it.
     pub(crate) fn reject(&self, token: &Token, now: Duration) -> Rejected {
-        let state = self.state();
-        let mut state = lock(&state);
-        let Some(cached) = state.cached.clone().filter(|cached| cached.token.is_same(token)) else {
-            return Rejected::Unknown;
-        };
-        if state.brake.reject(cached.lifetime.has_served(nanos(now)), now) {
-            self.drop_token(&mut state);
-            return Rejected::Dropped;
-        }
-        Rejected::Kept(state.brake.closed_for(now))
+        self.locked(|state| {
+            let Some(cached) = state.cached.as_ref().filter(|cached| cached.token.is_same(token)) else {
+                return Rejected::Unknown;
+            };
+            if state.brake.reject(cached.lifetime.has_served(nanos(now)), now) {
+                self.drop_token(state);
+                return Rejected::Dropped;
+            }
+            Rejected::Kept(state.brake.closed_for(now))
+        })
     }
 
     /// Drops the cached token and the cool-down, and for all who come from now on the request under way.
     pub(crate) fn clear(&self) {
-        let state = self.state();
-        let mut state = lock(&state);
-        state.cleared += 1;
-        state.flying = None;
-        state.cooldown.end();
-        self.drop_token(&mut state);
+        self.locked(|state| {
+            state.cleared += 1;
+            state.flying = None;
+            state.cooldown.end();
+            self.drop_token(state);
+        });
     }
 
     /// Whether a client that comes later could use what is here.
     pub(crate) fn is_alive(&self, now: Duration) -> bool {
-        let state = self.state();
-        let state = lock(&state);
-        state.flying.is_some()
-            || state.cooldown.is_running(now)
-            || state.cached.as_ref().is_some_and(|cached| nanos(now) < cached.lifetime.over())
+        self.locked(|state| {
+            state.flying.is_some()
+                || state.cooldown.is_running(now)
+                || state.cached.as_ref().is_some_and(|cached| nanos(now) < cached.lifetime.over())
+        })
     }
 
     fn put(&self, state: &mut State, fetched: Fetched, now: Duration) {
@@ -383,23 +373,14 @@ impl Slot {
     }
 
     /// A forked child has neither the parent's threads nor what they were about to do; what was published, it has.
-    fn state(&self) -> Arc<Owned<Mutex<State>>> {
-        self.state.get(|parents| {
-            let parents = match parents.try_lock() {
-                Ok(state) => Some(state),
-                Err(TryLockError::Poisoned(state)) => Some(state.into_inner()),
-                Err(TryLockError::WouldBlock) => None,
-            };
-            let state = parents.as_deref();
-            Mutex::new(State {
-                cached: self.published.0.load_full(),
-                flying: None,
-                landed: None,
-                cooldown: state.map(|state| state.cooldown.clone()).unwrap_or_default(),
-                brake: state.map(|state| state.brake).unwrap_or_default(),
-                cleared: state.map_or(0, |state| state.cleared),
-            })
-        })
+    fn locked<T>(&self, body: impl FnOnce(&mut State) -> T) -> T {
+        let inherit = |parents: Option<&mut State>| State {
+            cached: self.published.0.load_full(),
+            flying: None,
+            landed: None,
+            ..parents.map(std::mem::take).unwrap_or_default()
+        };
+        self.state.locked(inherit, body)
     }
 }
 
@@ -411,11 +392,6 @@ pub(crate) enum Rejected {
     Dropped,
     /// It stays in service, since it replaced a rejected one not long ago. No other rejection counts for so long.
     Kept(Duration),
-}
-
-/// Every critical section leaves the state consistent at each step, so a poisoned lock is as good as a sound one.
-fn lock(state: &Owned<Mutex<State>>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn waited_in_vain() -> Error {
@@ -482,17 +458,17 @@ impl<'a> Landing<'a> {
     /// State first, then the waiters. `settle` gets the state unless all was forgotten in the meantime.
     fn end(&mut self, settle: impl FnOnce(Option<&mut State>) -> Outcome) {
         self.landed = true;
-        let state = self.slot.state();
-        let mut state = lock(&state);
-        let is_current = state.cleared == self.cleared;
-        let outcome = settle(is_current.then_some(&mut *state));
-        if is_current {
+        let outcome = self.slot.locked(|state| {
+            if state.cleared != self.cleared {
+                return settle(None);
+            }
+            let outcome = settle(Some(state));
             state.flying = None;
             if let Outcome::Landed(outcome) = &outcome {
                 state.landed = Some((self.flight.number, outcome.clone()));
             }
-        }
-        drop(state);
+            outcome
+        });
         *self.flight.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         self.flight.landed.set();
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::process;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use arc_swap::ArcSwap;
 
@@ -47,6 +47,24 @@ impl<T> PerProcess<T> {
     }
 }
 
+impl<T> PerProcess<Mutex<T>> {
+    /// Runs `body` under the lock. `inherit` makes a child's own from the parent's; `None`: the fork caught a thread that
+    /// held the lock, so nobody knows in what state it left things.
+    ///
+    /// Every critical section leaves the state consistent at each step, so a poisoned lock is as good as a sound one.
+    pub(crate) fn locked<R>(&self, inherit: impl FnOnce(Option<&mut T>) -> T, body: impl FnOnce(&mut T) -> R) -> R {
+        let own = self.get(|parents| {
+            Mutex::new(match parents.try_lock() {
+                Ok(mut state) => inherit(Some(&mut state)),
+                Err(TryLockError::Poisoned(state)) => inherit(Some(&mut state.into_inner())),
+                Err(TryLockError::WouldBlock) => inherit(None),
+            })
+        });
+        let mut state = own.lock().unwrap_or_else(PoisonError::into_inner);
+        body(&mut state)
+    }
+}
+
 impl<T: Default> Default for PerProcess<T> {
     fn default() -> PerProcess<T> {
         PerProcess::new(T::default())
@@ -61,8 +79,6 @@ impl<T> fmt::Debug for PerProcess<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
 
     #[test]
@@ -77,5 +93,15 @@ mod tests {
         let again = shared.of(child, |_| panic!("once"));
         assert_eq!(*again.lock().unwrap(), 3);
         drop(held);
+        // By now the value is the child's, so to this process it is that of another.
+        shared.locked(|childs| childs.map_or(0, |value| *value + 1), |value| assert_eq!(*value, 4));
+    }
+
+    #[test]
+    fn a_lock_that_was_held_at_the_fork_leaves_nothing_to_inherit() {
+        let shared = PerProcess(ArcSwap::from_pointee(Owned { process: process::id() + 1, value: Mutex::new(1) }));
+        let parents = shared.0.load_full();
+        let _held = parents.lock().unwrap();
+        shared.locked(|parents| parents.map_or(7, |value| *value), |value| assert_eq!(*value, 7));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use once_cell::race::OnceBox;
@@ -87,20 +87,9 @@ impl Registry {
         Membership { slot, account, key, registry: self.clone(), clock: clock.clone() }
     }
 
-    /// Every critical section leaves the maps consistent at each step, so a poisoned lock is as good as a sound one.
+    /// A forked child begins with its parent's slots, unless the fork caught a thread in the midst of changing them.
     fn locked<T>(&self, body: impl FnOnce(&mut Slots) -> T) -> T {
-        let slots = self.slots.get(|parents| Mutex::new(inherited(parents)));
-        let mut slots: MutexGuard<'_, Slots> = slots.lock().unwrap_or_else(PoisonError::into_inner);
-        body(&mut slots)
-    }
-}
-
-/// What a forked child begins with: its parent's slots, unless the fork caught a thread in the midst of changing them.
-fn inherited(parents: &Mutex<Slots>) -> Slots {
-    match parents.try_lock() {
-        Ok(slots) => slots.clone(),
-        Err(TryLockError::Poisoned(slots)) => slots.into_inner().clone(),
-        Err(TryLockError::WouldBlock) => Slots::default(),
+        self.slots.locked(|parents| parents.map(|slots| slots.clone()).unwrap_or_default(), body)
     }
 }
 
@@ -184,26 +173,13 @@ mod tests {
     }
 
     #[test]
-    fn a_child_has_its_parents_slots_unless_they_are_being_changed() {
-        let parents = Mutex::new(Slots::default());
-        let slot = parents.lock().unwrap().join(&key("me"));
-        let mut childs = inherited(&parents);
-        assert!(Arc::ptr_eq(&childs.join(&key("me")), &slot));
-        assert_eq!(childs.by_key[&key("me")].clients, 2);
-
-        let changing = parents.lock().unwrap();
-        assert!(inherited(&parents).by_key.is_empty());
-        drop(changing);
-    }
-
-    #[test]
     fn a_client_of_another_slot_leaves_nothing() {
         let mut slots = Slots::default();
-        let slot = slots.join(&key("me"));
+        let (slot, _) = slots.join(&key("me"), Default::default());
         slots.leave(&key("me"), &Arc::default(), Duration::ZERO);
         assert_eq!(slots.by_key[&key("me")].clients, 1);
         slots.leave(&key("you"), &slot, Duration::ZERO);
         slots.leave(&key("me"), &slot, Duration::ZERO);
-        assert!(slots.by_key.is_empty());
+        assert!(slots.by_key.is_empty() && slots.accounts.is_empty());
     }
 }
