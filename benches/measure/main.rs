@@ -8,7 +8,7 @@ mod floors;
 mod hot;
 mod load;
 mod server;
-#[path = "../tests/standin/mod.rs"]
+#[path = "../../tests/standin/mod.rs"]
 mod standin;
 
 use std::path::Path;
@@ -140,7 +140,7 @@ fn python(library: &Path) {
     let server = Server::of_tokens(1200, 3600, Duration::ZERO);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new("python3");
-    command.arg(root.join("benches/hot.py")).env("PYTHONPATH", root.join("examples/python"));
+    command.arg(root.join("benches/measure/hot.py")).env("PYTHONPATH", root.join("examples/python"));
     command.env("PYTHONDONTWRITEBYTECODE", "1").env("LIBTOKAUTH_PATH", library);
     command.envs(options(&server.url).map(|(name, value)| (format!("TOKAUTH_{}", name.to_uppercase()), value)));
     match command.output() {
