@@ -138,13 +138,13 @@ impl Snapshot {
     }
 
     /// When whoever has such wishes is to renew it.
-    #[inline]
+    #[inline(always)]
     fn due(&self, wishes: Wishes) -> u64 {
         self.lifetime.refresh_from(wishes).max(self.pause_until.load(Ordering::SeqCst))
     }
 
     /// Until when it is served without a look at anything else.
-    #[inline]
+    #[inline(always)]
     fn serves_until(&self, wishes: Wishes) -> u64 {
         self.lifetime.fresh_until(wishes).min(self.due(wishes))
     }
@@ -194,7 +194,7 @@ impl Flight {
 
 impl Slot {
     /// Lets `read` see the cached token, if a call would return it at once. Takes no lock, and asks the system for nothing.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn peek<T>(&self, clock: &dyn Clock, wishes: Wishes, read: impl FnOnce(&Snapshot) -> T) -> Option<T> {
         let published = self.published.0.load();
         let snapshot = published.as_ref()?;

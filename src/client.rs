@@ -145,7 +145,7 @@ impl Client {
     ///
     /// # Errors
     /// Every kind but `NotCached`.
-    #[inline]
+    #[inline(always)]
     pub fn token(&self) -> Result<Token, Error> {
         match self.peek(Token::clone) {
             Some(token) => Ok(token),
@@ -154,7 +154,7 @@ impl Client {
     }
 
     /// Lets `read` see the token that [`token`](Client::token) would return at once, without taking part in it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn peek<T>(&self, read: impl FnOnce(&Token) -> T) -> Option<T> {
         let Inner { settings, seams, membership, .. } = &*self.0;
         membership.slot.peek(&*seams.clock, settings.wishes, |snapshot| read(&snapshot.token))
@@ -271,7 +271,7 @@ impl Client {
 
     /// 0: call [`token`](Client::token) (none cached, or this caller is to renew it). Else: that call would return, at
     /// once, the same token as when this value was last seen. Never blocks, locks, allocates or calls the system.
-    #[inline]
+    #[inline(always)]
     pub fn generation(&self) -> u64 {
         let Inner { settings, seams, membership, .. } = &*self.0;
         membership.slot.peek(&*seams.clock, settings.wishes, |snapshot| snapshot.generation).unwrap_or(0)

@@ -62,7 +62,7 @@ impl Lifetime {
     }
 
     /// Until when the token may be handed out: its end less the margin, but at least for a second after it came.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn fresh_until(&self, wishes: Wishes) -> u64 {
         let margin = wishes.min_valid.map_or(self.margin, |wanted| wanted.min(self.half));
         self.ends.saturating_sub(margin).max(self.grace)
@@ -76,7 +76,7 @@ impl Lifetime {
 
     /// From when on one caller refreshes while the others keep getting this token: some time before they no longer do,
     /// but not within a second after it came.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn refresh_from(&self, wishes: Wishes) -> u64 {
         let lead = match wishes.refresh_ahead {
             RefreshAhead::Off => return u64::MAX,

@@ -3,7 +3,7 @@ use std::ptr;
 
 use super::boundary::{Fault, enter, handle, harmless, optional_text, out, out_if_wanted, shielded, text};
 use super::config::tokauth_config;
-use super::status::{TOKAUTH_ERR_BUFFER_TOO_SMALL, TOKAUTH_ERR_UNSUPPORTED, tokauth_status};
+use super::status::{TOKAUTH_ERR_BUFFER_TOO_SMALL, TOKAUTH_ERR_UNSUPPORTED, TOKAUTH_OK, tokauth_status};
 use super::values::{into_handle, share, tokauth_error, tokauth_token};
 use crate::cache::Counter;
 use crate::client::Client;
@@ -56,6 +56,18 @@ fn ask(client: &Client, flags: u32) -> Result<Token, Fault> {
             flags & !(TOKAUTH_CACHED_ONLY | TOKAUTH_FORCE_REFRESH)
         ))),
     }
+}
+
+/// What `read` makes of a token that a call without flags would get at once. It runs while others do the same, and touches
+/// nothing that they write; whatever is not as it should be goes the whole way instead.
+///
+/// # Safety
+/// `client` is NULL or a live client.
+#[inline(always)]
+unsafe fn in_passing<T>(client: *const tokauth_client, flags: u32, read: impl FnOnce(&Token) -> T) -> Option<T> {
+    // SAFETY: NULL or live, as the caller promised.
+    let client = unsafe { client.as_ref() }.filter(|_| flags == 0)?;
+    harmless(None, || client.client.peek(read))
 }
 
 /// Judges all options together and makes a client. Reads files, does not touch the network; the config is not kept.
@@ -140,6 +152,16 @@ pub unsafe extern "C" fn tokauth_client_token(
     out_token: *mut *mut tokauth_token,
     out_error: *mut *mut tokauth_error,
 ) -> tokauth_status {
+    if !out_token.is_null() {
+        // SAFETY: the header asks for a NULL or live client.
+        if let Some(token) = unsafe { in_passing(client, flags, Token::clone) } {
+            // SAFETY: not NULL, and the header asks for a writable slot then.
+            unsafe { out_token.write(into_handle(token)) };
+            // SAFETY: the header asks for a NULL or writable error slot.
+            unsafe { out_if_wanted(out_error, ptr::null_mut()) };
+            return TOKAUTH_OK;
+        }
+    }
     let body = || {
         // SAFETY: the header asks for a NULL or writable slot.
         let slot = unsafe { out(out_token, ptr::null_mut(), "out_token") }?;
@@ -166,37 +188,43 @@ pub unsafe extern "C" fn tokauth_client_copy_authorization(
     out_needed: *mut usize,
     out_error: *mut *mut tokauth_error,
 ) -> tokauth_status {
+    let fits = |token: &Token| {
+        let text = token.authorization_with_nul().filter(|text| !buffer.is_null() && text.len() <= buffer_size)?;
+        // SAFETY: the header asks for buffer_size writable bytes, which suffice.
+        unsafe { ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), text.len()) };
+        Some(text.len())
+    };
+    // SAFETY: the header asks for a NULL or live client.
+    if let Some(Some(length)) = unsafe { in_passing(client, flags, fits) } {
+        // SAFETY: the header asks for a NULL or writable slot.
+        unsafe { out_if_wanted(out_needed, length) };
+        // SAFETY: the header asks for a NULL or writable error slot.
+        unsafe { out_if_wanted(out_error, ptr::null_mut()) };
+        return TOKAUTH_OK;
+    }
     let body = || {
         // SAFETY: the header asks for a NULL or writable slot.
-        let mut needed = unsafe { out_if_wanted(out_needed, 0) };
+        let needed = unsafe { out_if_wanted(out_needed, 0) };
         // SAFETY: the header asks for a NULL or live client.
         let client = unsafe { handle(client, "client") }?;
         if buffer.is_null() && buffer_size > 0 {
             return Err(Fault::argument("buffer is NULL, but buffer_size is not 0"));
         }
-        let mut copy = |token: &Token| {
-            let Some(text) = token.authorization_with_nul() else {
-                let message = "this API takes no Authorization header; use tokauth_token_header_name() and _value()";
-                return Err(Fault::new(TOKAUTH_ERR_UNSUPPORTED, message));
-            };
-            if let Some(needed) = &mut needed {
-                **needed = text.len();
-            }
-            if text.len() > buffer_size {
-                let message = format!("buffer holds {buffer_size} bytes, {} are needed", text.len());
-                return Err(Fault::new(TOKAUTH_ERR_BUFFER_TOO_SMALL, message));
-            }
-            // SAFETY: the header asks for buffer_size writable bytes, which suffice.
-            unsafe { ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), text.len()) };
-            Ok(())
+        let token = ask(&client.client, flags)?;
+        let Some(text) = token.authorization_with_nul() else {
+            let message = "this API takes no Authorization header; use tokauth_token_header_name() and _value()";
+            return Err(Fault::new(TOKAUTH_ERR_UNSUPPORTED, message));
         };
-        // A copy that is made in passing touches nothing that other threads write.
-        if flags == 0 {
-            if let Some(copied) = client.client.peek(&mut copy) {
-                return copied;
-            }
+        if let Some(needed) = needed {
+            *needed = text.len();
         }
-        copy(&ask(&client.client, flags)?)
+        if text.len() > buffer_size {
+            let message = format!("buffer holds {buffer_size} bytes, {} are needed", text.len());
+            return Err(Fault::new(TOKAUTH_ERR_BUFFER_TOO_SMALL, message));
+        }
+        // SAFETY: the header asks for buffer_size writable bytes, which suffice.
+        unsafe { ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), text.len()) };
+        Ok(())
     };
     // SAFETY: the header asks for a NULL or writable error slot.
     unsafe { enter(out_error, body) }
