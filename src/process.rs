@@ -9,6 +9,9 @@ use arc_swap::ArcSwap;
 /// Something with locks in it, or with connections. After `fork` a lock may be held by a thread that the child does not
 /// have, and a connection is the parent's: the first call in the child puts something new in its place. Whoever asks
 /// here is on the slow path; asking for the process id is a system call.
+///
+/// The parent's is dropped with its last owner. A thread that was changing it at the fork is an owner, and for ever: what
+/// is half changed is never dropped.
 pub(crate) struct PerProcess<T>(ArcSwap<Owned<T>>);
 
 /// With the id of the process that it belongs to.

@@ -1,10 +1,13 @@
-"""multiprocessing over the binding, and Ctrl-C in a call.
+"""multiprocessing over the binding, and what else Python does to a process: Ctrl-C in a call, dlclose().
 
-A working client's options are expected in the environment (TOKAUTH_*); every request must bring a new token.
+A working client's options are expected in the environment (TOKAUTH_*); every request must bring a new token. At
+SILENT_URL nobody answers.
 """
 
 from __future__ import annotations
 
+import _ctypes
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -75,7 +78,6 @@ def children_are_forked_from_under_threads() -> None:
 
 
 def ctrl_c_ends_a_call_at_its_deadline() -> None:
-    """The driver's provider holds the reply to this scope's request."""
     with inherited.with_options(token_url=os.environ["SILENT_URL"], timeout_ms=500) as client:
         threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
         try:
@@ -83,6 +85,26 @@ def ctrl_c_ends_a_call_at_its_deadline() -> None:
         except KeyboardInterrupt:
             return
         raise AssertionError("no KeyboardInterrupt")
+
+
+def library_stays_when_it_is_closed_under_a_call() -> None:
+    errors = []
+
+    def wait_in_vain() -> None:
+        try:
+            with inherited.with_options(token_url=os.environ["SILENT_URL"], timeout_ms=500) as client:
+                client.token()
+        except tokauth.TokauthError as error:
+            errors.append(error.status)
+
+    thread = threading.Thread(target=wait_in_vain)
+    thread.start()
+    libraries = [ctypes.CDLL(os.environ["LIBTOKAUTH_PATH"])._handle] * 3  # the binding has opened it twice
+    for handle in libraries:
+        _ctypes.dlclose(handle)
+    thread.join()
+    assert errors == [tokauth.ERR_TIMEOUT], errors
+    assert inherited.token().value
 
 
 def main() -> None:
@@ -94,6 +116,7 @@ def main() -> None:
         children_make_clients(method)
     children_are_forked_from_under_threads()
     ctrl_c_ends_a_call_at_its_deadline()
+    library_stays_when_it_is_closed_under_a_call()
     print("done")
 
 
