@@ -6,12 +6,14 @@
 
 #include "host.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -142,23 +144,64 @@ static void storm(void)
     tokauth_client_free(client);
 }
 
-/* The peer resets the connection while the request is being written. */
+/* Ends each connection at its first byte and reads none, so that what is written next meets a broken pipe. */
+static void *close_all(void *argument)
+{
+    int listener = *(int *)argument;
+    int peer;
+    char byte;
+
+    while ((peer = accept(listener, NULL, NULL)) != -1) {
+        recv(peer, &byte, 1, MSG_PEEK);
+        shutdown(peer, SHUT_WR);
+        close(peer);
+    }
+    return NULL;
+}
+
 static void broken_pipe(void)
 {
-    char *large = malloc(60001);
-    tokauth_client *client;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in address;
+    socklen_t length = sizeof address;
+    tokauth_config *config = tokauth_config_new();
+    tokauth_client *client = NULL;
+    char *large = calloc(1, 60001);
+    pthread_t thread;
+    char url[64];
+    int broken = 0;
     int i;
 
-    CHECK(large != NULL && signal(SIGPIPE, SIG_DFL) != SIG_ERR);
+    memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    CHECK(bind(listener, (struct sockaddr *)&address, sizeof address) == 0 && listen(listener, 8) == 0);
+    CHECK(getsockname(listener, (struct sockaddr *)&address, &length) == 0);
+    CHECK(pthread_create(&thread, NULL, close_all, &listener) == 0);
+    sprintf(url, "http://127.0.0.1:%d/token", ntohs(address.sin_port));
     memset(large, 'a', 60000);
-    large[60000] = '\0';
-    client = new_client("param.large", large);
-    for (i = 0; i < 50; i++) {
-        tokauth_status status = status_of(client);
+    CHECK(tokauth_config_load_env(config, NULL, NULL) == TOKAUTH_OK);
+    CHECK(tokauth_config_set(config, "token_url", url, NULL) == TOKAUTH_OK);
+    for (i = 0; i < 4; i++) {
+        char name[16];
 
-        CHECK(status != TOKAUTH_OK && status != TOKAUTH_ERR_INTERNAL);
+        sprintf(name, "param.large%d", i);
+        CHECK(tokauth_config_set(config, name, large, NULL) == TOKAUTH_OK);
     }
+    CHECK(tokauth_client_new(config, &client, NULL) == TOKAUTH_OK);
+    CHECK(signal(SIGPIPE, SIG_DFL) != SIG_ERR);
+    for (i = 0; i < 10; i++) {
+        tokauth_token *token = NULL;
+        tokauth_error *error = NULL;
+
+        CHECK(tokauth_client_clear(client, NULL) == TOKAUTH_OK);
+        CHECK(tokauth_client_token(client, 0, &token, &error) == TOKAUTH_ERR_NETWORK);
+        broken += strstr(tokauth_error_message(error), "Broken pipe") != NULL;
+        tokauth_error_free(error);
+    }
+    CHECK(broken > 0);
     tokauth_client_free(client);
+    tokauth_config_free(config);
     free(large);
 }
 
