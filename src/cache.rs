@@ -1,12 +1,11 @@
 //! The slot: one token, one request at a time, shared by all who ask.
 //!
-//! The mutex guards every change; whoever finds a token that will do reads a snapshot and waits for nobody.
+//! A mutex guards every change; whoever finds a token that will do reads what was published of it, and waits for nobody.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
-
-use arc_swap::ArcSwapOption;
 
 use crate::clock::{Clock, Deadline, Event, nanos};
 use crate::cooldown::{Bound, Brake, Cooldown, Failure};
@@ -126,11 +125,22 @@ pub(crate) struct Snapshot {
     lifetime: Lifetime,
     /// No refresh ahead before this; nanoseconds since boot.
     pause_until: AtomicU64,
+    /// What [`serves_until`](Snapshot::serves_until) is for whoever wishes for nothing in particular.
+    until: AtomicU64,
 }
 
 impl Snapshot {
+    fn new(fetched: Fetched, generation: u64) -> Snapshot {
+        let Fetched { token, lifetime } = fetched;
+        let [pause_until, until] = [const { AtomicU64::new(0) }; 2];
+        let snapshot = Snapshot { token, generation, lifetime, pause_until, until };
+        snapshot.pause(Duration::ZERO);
+        snapshot
+    }
+
     fn pause(&self, until: Duration) {
         self.pause_until.fetch_max(nanos(until), Ordering::SeqCst);
+        self.until.store(self.lifetime.fresh_until(Wishes::NONE).min(self.due(Wishes::NONE)), Ordering::SeqCst);
     }
 
     fn is_fresh(&self, now: Duration, wishes: Wishes) -> bool {
@@ -138,7 +148,6 @@ impl Snapshot {
     }
 
     /// When whoever has such wishes is to renew it.
-    #[inline(always)]
     fn due(&self, wishes: Wishes) -> u64 {
         self.lifetime.refresh_from(wishes).max(self.pause_until.load(Ordering::SeqCst))
     }
@@ -146,7 +155,10 @@ impl Snapshot {
     /// Until when it is served without a look at anything else.
     #[inline(always)]
     fn serves_until(&self, wishes: Wishes) -> u64 {
-        self.lifetime.fresh_until(wishes).min(self.due(wishes))
+        match wishes {
+            Wishes::NONE => self.until.load(Ordering::SeqCst),
+            wishes => self.lifetime.fresh_until(wishes).min(self.due(wishes)),
+        }
     }
 
     /// Whether it may be handed out where no other is to be had: the default margin is a precaution, one that the host
@@ -157,9 +169,93 @@ impl Snapshot {
     }
 }
 
-/// What readers see: nothing, or the token in service.
+/// What readers see: nothing, or the token in service. Each thread reads from its own place, whose lock only it and a
+/// writer touch, so that readers do not slow each other down. Nobody waits for a lock: who does not get it at once, or
+/// finds a token from before the earliest that is valid, goes the way of the slot's mutex. (So does who finds a lock that
+/// was held when its process was forked.)
+#[derive(Debug)]
+struct Published {
+    /// No token of an earlier generation is served.
+    earliest: AtomicU64,
+    places: [Place; PLACES],
+}
+
+const PLACES: usize = 8;
+
+/// On a cache line of its own.
 #[derive(Debug, Default)]
-struct Published(ArcSwapOption<Snapshot>);
+#[repr(align(64))]
+struct Place(RwLock<Option<Arc<Snapshot>>>);
+
+impl Default for Published {
+    fn default() -> Published {
+        Published { earliest: AtomicU64::new(1), places: Default::default() }
+    }
+}
+
+impl Published {
+    #[inline(always)]
+    fn read<T>(&self, read: impl FnOnce(&Arc<Snapshot>) -> T) -> Option<T> {
+        let published = self.places[place_of_thread()].0.try_read().ok()?;
+        let earliest = self.earliest.load(Ordering::SeqCst);
+        published.as_ref().filter(|snapshot| snapshot.generation >= earliest).map(read)
+    }
+
+    /// Puts it into service; the one before is valid until all have this one. Under the slot's mutex.
+    fn put(&self, snapshot: &Arc<Snapshot>) {
+        for place in &self.places {
+            place.put(Some(snapshot));
+        }
+        self.earliest.store(snapshot.generation, Ordering::SeqCst);
+    }
+
+    /// Takes all up to this generation out of service. Under the slot's mutex.
+    fn withdraw(&self, generation: u64) {
+        self.earliest.store(generation + 1, Ordering::SeqCst);
+        for place in &self.places {
+            place.put(None);
+        }
+    }
+
+    /// Puts it into the place of a thread that had nothing there; a writer may have found that locked.
+    fn repair(&self, snapshot: &Arc<Snapshot>) {
+        self.places[place_of_thread()].put(Some(snapshot));
+    }
+
+    /// The newest in service, as far as it can be seen without waiting.
+    fn newest(&self) -> Option<Arc<Snapshot>> {
+        let seen = self.places.iter().filter_map(|place| place.0.try_read().ok()?.clone());
+        let earliest = self.earliest.load(Ordering::SeqCst);
+        seen.filter(|snapshot| snapshot.generation >= earliest).max_by_key(|snapshot| snapshot.generation)
+    }
+}
+
+impl Place {
+    /// Not where a reader is still there after many tries: it was preempted, or is of the parent process.
+    fn put(&self, snapshot: Option<&Arc<Snapshot>>) {
+        for _ in 0..100 {
+            if let Ok(mut place) = self.0.try_write() {
+                *place = snapshot.cloned();
+                return;
+            }
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// Threads are numbered as they come, so that a few of them never meet.
+#[inline(always)]
+fn place_of_thread() -> usize {
+    thread_local!(static OWN: Cell<usize> = const { Cell::new(PLACES) });
+    OWN.with(|own| if own.get() < PLACES { own.get() } else { number(own) })
+}
+
+#[cold]
+fn number(own: &Cell<usize>) -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    own.set(NEXT.fetch_add(1, Ordering::Relaxed) % PLACES);
+    own.get()
+}
 
 /// What a call is to do next.
 enum Decision<'a> {
@@ -196,13 +292,12 @@ impl Slot {
     /// Lets `read` see the cached token, if a call would return it at once. Takes no lock, and asks the system for nothing.
     #[inline(always)]
     pub(crate) fn peek<T>(&self, clock: &dyn Clock, wishes: Wishes, read: impl FnOnce(&Snapshot) -> T) -> Option<T> {
-        let published = self.published.0.load();
-        let snapshot = published.as_ref()?;
-        let until = snapshot.serves_until(wishes);
-        if clock.not_after() >= until && nanos(clock.since_boot()) >= until {
-            return None;
-        }
-        Some(read(snapshot))
+        let serve = |snapshot: &Arc<Snapshot>| {
+            let until = snapshot.serves_until(wishes);
+            let serves = clock.not_after() < until || nanos(clock.since_boot()) < until;
+            serves.then(|| read(snapshot))
+        };
+        self.published.read(serve)?
     }
 
     /// A token as `call` wants it: the cached one, or another caller's, or from the source, which is asked without a lock
@@ -269,6 +364,7 @@ impl Slot {
             }
             (Need::Any, Some(cached), _) => {
                 if state.flying.is_some() || nanos(now) < cached.due(call.wishes) {
+                    self.published.repair(cached);
                     return Decision::Serve(Ok(cached.token.clone()));
                 }
                 let shorter = Deadline::after(call.clock, AHEAD_MAX.min(call.deadline.remaining() / 2));
@@ -305,13 +401,13 @@ impl Slot {
 
     /// The cached token, if it has the life that `wishes` ask for.
     pub(crate) fn cached(&self, now: Duration, wishes: Wishes) -> Option<Token> {
-        let published = self.published.0.load();
-        published.as_ref().filter(|cached| cached.is_fresh(now, wishes)).map(|cached| cached.token.clone())
+        let cached = self.locked(|state| state.cached.clone());
+        cached.filter(|cached| cached.is_fresh(now, wishes)).map(|cached| cached.token.clone())
     }
 
     /// The token that was cached last and not dropped, dead or alive.
     pub(crate) fn latest(&self) -> Option<Token> {
-        self.published.0.load().as_ref().map(|cached| cached.token.clone())
+        self.locked(|state| state.cached.as_ref().map(|cached| cached.token.clone()))
     }
 
     /// Puts a token there that nobody had to ask for, unless a longer one is there.
@@ -359,26 +455,22 @@ impl Slot {
     fn put(&self, state: &mut State, fetched: Fetched, now: Duration) {
         let served = state.cached.as_ref().is_some_and(|cached| cached.lifetime.has_served(nanos(now)));
         state.brake.replaced(served, now);
-        let Fetched { token, lifetime } = fetched;
-        let generation = self.generations.fetch_add(1, Ordering::SeqCst) + 1;
-        let snapshot = Arc::new(Snapshot { token, generation, lifetime, pause_until: AtomicU64::new(0) });
-        state.cached = Some(snapshot.clone());
-        self.published.0.store(Some(snapshot));
+        let snapshot = Arc::new(Snapshot::new(fetched, self.generations.fetch_add(1, Ordering::SeqCst) + 1));
+        self.published.put(&snapshot);
+        state.cached = Some(snapshot);
     }
 
     fn drop_token(&self, state: &mut State) {
         state.cached = None;
         state.landed = None;
-        self.published.0.store(None);
+        self.published.withdraw(self.generations.load(Ordering::SeqCst));
     }
 
     /// A forked child has neither the parent's threads nor what they were about to do; what was published, it has.
     fn locked<T>(&self, body: impl FnOnce(&mut State) -> T) -> T {
-        let inherit = |parents: Option<&mut State>| State {
-            cached: self.published.0.load_full(),
-            flying: None,
-            landed: None,
-            ..parents.map(std::mem::take).unwrap_or_default()
+        let inherit = |parents: Option<&mut State>| match parents {
+            Some(parents) => State { flying: None, landed: None, ..std::mem::take(parents) },
+            None => State { cached: self.published.newest(), ..State::default() },
         };
         self.state.locked(inherit, body)
     }

@@ -107,7 +107,8 @@ impl Seen {
     #[inline]
     fn not_after(&self, steady: u64, wall: u64) -> Option<u64> {
         let turn = self.turn.load(Ordering::SeqCst);
-        let [boot, was_steady, was_wall] = [&self.boot, &self.steady, &self.wall].map(|w| w.load(Ordering::SeqCst));
+        let boot = self.boot.load(Ordering::SeqCst);
+        let (was_steady, was_wall) = (self.steady.load(Ordering::SeqCst), self.wall.load(Ordering::SeqCst));
         let sound = turn & 1 == 0 && self.turn.load(Ordering::SeqCst) == turn;
         // A clock that went back has moved by more than anything.
         let still = steady.wrapping_sub(was_steady) <= Seen::AGE_MAX && wall.wrapping_sub(was_wall) <= Seen::AGE_MAX;

@@ -47,6 +47,10 @@ pub(crate) enum RefreshAhead {
     Lead(u64),
 }
 
+impl Wishes {
+    pub(crate) const NONE: Wishes = Wishes { min_valid: None, refresh_ahead: RefreshAhead::Auto };
+}
+
 impl Lifetime {
     /// `sent`: before the request left, since the provider cannot have started counting earlier. Times since boot.
     pub(crate) fn new(sent: Duration, received: Duration, life: Duration, jitter: u8) -> Lifetime {
@@ -62,7 +66,6 @@ impl Lifetime {
     }
 
     /// Until when the token may be handed out: its end less the margin, but at least for a second after it came.
-    #[inline(always)]
     pub(crate) fn fresh_until(&self, wishes: Wishes) -> u64 {
         let margin = wishes.min_valid.map_or(self.margin, |wanted| wanted.min(self.half));
         self.ends.saturating_sub(margin).max(self.grace)
@@ -76,7 +79,6 @@ impl Lifetime {
 
     /// From when on one caller refreshes while the others keep getting this token: some time before they no longer do,
     /// but not within a second after it came.
-    #[inline(always)]
     pub(crate) fn refresh_from(&self, wishes: Wishes) -> u64 {
         let lead = match wishes.refresh_ahead {
             RefreshAhead::Off => return u64::MAX,
@@ -129,7 +131,7 @@ mod tests {
 
     const S: Duration = Duration::from_secs(1);
     const NS: u64 = 1_000_000_000;
-    const AUTO: Wishes = Wishes { min_valid: None, refresh_ahead: RefreshAhead::Auto };
+    const AUTO: Wishes = Wishes::NONE;
 
     fn wants(seconds: u64) -> Wishes {
         Wishes { min_valid: Some(NS * seconds), ..AUTO }

@@ -2,51 +2,48 @@
 
 use std::fmt;
 use std::process;
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::{Mutex, PoisonError, TryLockError};
 
-use arc_swap::ArcSwap;
+use once_cell::race::OnceBox;
 
 /// Something with locks in it, or with connections. After `fork` a lock may be held by a thread that the child does not
-/// have, and a connection is the parent's: the first call in the child puts something new in its place. Whoever asks
-/// here is on the slow path; asking for the process id is a system call.
-///
-/// The parent's is dropped with its last owner. A thread that was changing it at the fork is an owner, and for ever: what
-/// is half changed is never dropped.
-pub(crate) struct PerProcess<T>(ArcSwap<Owned<T>>);
+/// have, and a connection is the parent's: the first call in the child puts something new behind it. Whoever asks here is
+/// on the slow path; asking for the process id is a system call. Nothing here waits.
+pub(crate) struct PerProcess<T>(Owned<T>);
 
-/// With the id of the process that it belongs to.
-pub(crate) struct Owned<T> {
+/// What belongs to one process, and what to a child of it.
+struct Owned<T> {
     process: u32,
     value: T,
+    childs: OnceBox<Owned<T>>,
 }
 
-impl<T> std::ops::Deref for Owned<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.value
+impl<T> Owned<T> {
+    fn new(process: u32, value: T) -> Owned<T> {
+        Owned { process, value, childs: OnceBox::new() }
     }
 }
 
 impl<T> PerProcess<T> {
     pub(crate) fn new(value: T) -> PerProcess<T> {
-        PerProcess(ArcSwap::from_pointee(Owned { process: process::id(), value }))
+        PerProcess(Owned::new(process::id(), value))
     }
 
-    /// This process's own; `renew` makes it from the parent's, of which no lock may be waited for.
-    pub(crate) fn get(&self, renew: impl FnOnce(&T) -> T) -> Arc<Owned<T>> {
+    /// This process's own; `renew` makes it from the parent's, of which no lock may be waited for. Threads that come
+    /// together may each make one, and all get the same.
+    pub(crate) fn get(&self, renew: impl FnOnce(&T) -> T) -> &T {
         self.of(process::id(), renew)
     }
 
-    fn of(&self, process: u32, renew: impl FnOnce(&T) -> T) -> Arc<Owned<T>> {
-        let found = self.0.load_full();
-        if found.process == process {
-            return found;
+    fn of(&self, process: u32, renew: impl FnOnce(&T) -> T) -> &T {
+        let mut latest = &self.0;
+        while let Some(childs) = latest.childs.get() {
+            latest = childs;
         }
-        let renewed = Arc::new(Owned { process, value: renew(&found.value) });
-        let before = self.0.compare_and_swap(&found, renewed.clone());
-        // Another thread of this process may have been quicker.
-        if Arc::ptr_eq(&before, &found) { renewed } else { self.0.load_full() }
+        if latest.process != process {
+            latest = latest.childs.get_or_init(|| Box::new(Owned::new(process, renew(&latest.value))));
+        }
+        &latest.value
     }
 }
 
@@ -102,9 +99,8 @@ mod tests {
 
     #[test]
     fn a_lock_that_was_held_at_the_fork_leaves_nothing_to_inherit() {
-        let shared = PerProcess(ArcSwap::from_pointee(Owned { process: process::id() + 1, value: Mutex::new(1) }));
-        let parents = shared.0.load_full();
-        let _held = parents.lock().unwrap();
+        let shared = PerProcess(Owned::new(process::id() + 1, Mutex::new(1)));
+        let _held = shared.0.value.lock().unwrap();
         shared.locked(|parents| parents.map_or(7, |value| *value), |value| assert_eq!(*value, 7));
     }
 }

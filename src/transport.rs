@@ -6,6 +6,7 @@ mod resolver;
 
 use std::fmt;
 use std::io::{self, Read};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
@@ -61,9 +62,11 @@ const IDLE_CONNECTIONS: usize = 10;
 
 /// HTTP/1.1 over rustls.
 pub(crate) struct Http {
+    config: ureq::config::Config,
     /// A child's own: the pool has locks, and its connections are the parent's, of which dropping closes no more than the
-    /// child's descriptors.
-    agent: PerProcess<ureq::Agent>,
+    /// child's descriptors. A thread that was changing the pool at the fork is an owner of it, and for ever: what is half
+    /// changed is never dropped.
+    agent: PerProcess<Mutex<Option<ureq::Agent>>>,
     resolver: Resolver,
     proxied: bool,
     own_roots: bool,
@@ -111,13 +114,18 @@ impl Http {
             .max_idle_age(IDLE_MAX)
             .max_idle_connections(if proxied { 0 } else { IDLE_CONNECTIONS })
             .build();
-        let agent = PerProcess::new(agent(config, proxied, &resolver));
-        Ok(Http { agent, resolver, proxied, own_roots: ca_file.is_some() })
+        Ok(Http { config, resolver, agent: PerProcess::default(), proxied, own_roots: ca_file.is_some() })
     }
-}
 
-fn agent(config: ureq::config::Config, proxied: bool, resolver: &Resolver) -> ureq::Agent {
-    ureq::Agent::with_parts(config, Connections::new(proxied), resolver.clone())
+    fn agent(&self) -> ureq::Agent {
+        let make =
+            || ureq::Agent::with_parts(self.config.clone(), Connections::new(self.proxied), self.resolver.clone());
+        let inherit = |parents: Option<&mut Option<ureq::Agent>>| {
+            drop(parents.and_then(Option::take));
+            None
+        };
+        self.agent.locked(inherit, |agent| agent.get_or_insert_with(make).clone())
+    }
 }
 
 fn read_proxy(url: &Secret) -> Result<ureq::Proxy, Error> {
@@ -156,8 +164,7 @@ impl Transport for Http {
         if timeout.is_zero() {
             return Err(Error::new(ErrorKind::Timeout, Step::Connect, "no time left to connect; raise timeout_ms"));
         }
-        let agent = self.agent.get(|parents| agent(parents.config().clone(), self.proxied, &self.resolver));
-        let mut request = agent.post(&head.url).config().timeout_global(Some(timeout));
+        let mut request = self.agent().post(&head.url).config().timeout_global(Some(timeout));
         if is_plain(head) {
             // It goes to this machine (a proxy's loopback is another), and a proxy would read the secret.
             request = request.proxy(None);

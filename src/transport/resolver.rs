@@ -12,7 +12,7 @@ use ureq::unversioned::resolver::{self, ResolvedSocketAddrs};
 use ureq::unversioned::transport::NextTimeout;
 
 use super::connect::{Leg, failed_on};
-use crate::process::{Owned, PerProcess};
+use crate::process::PerProcess;
 
 /// A name server that hangs is not to fill the process with threads.
 const RUNNING_MAX: usize = 4;
@@ -24,7 +24,7 @@ const STACK: usize = 256 * 1024;
 
 /// The lookups that run in this process; one that hangs may outlive its call, and keeps its place.
 #[derive(Debug, Default)]
-pub(crate) struct Places(PerProcess<Running>);
+pub(crate) struct Places(PerProcess<Arc<Running>>);
 
 #[derive(Default)]
 struct Running {
@@ -41,7 +41,7 @@ impl Running {
 impl Places {
     /// Waits for a place, but no longer than `wait`.
     fn take(&self, wait: Duration) -> Option<Place> {
-        let running = self.0.get(|_| Running::default()); // a child has none of its parent's threads
+        let running = self.0.get(|_| Arc::default()); // a child has none of its parent's threads
         let full = |count: &mut usize| *count == RUNNING_MAX;
         let waited = running.fewer.wait_timeout_while(running.lock(), wait, full);
         let mut count = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -50,12 +50,12 @@ impl Places {
         }
         *count += 1;
         drop(count);
-        Some(Place(running))
+        Some(Place(running.clone()))
     }
 }
 
 /// One running lookup.
-struct Place(Arc<Owned<Running>>);
+struct Place(Arc<Running>);
 
 impl Drop for Place {
     fn drop(&mut self) {
