@@ -1,7 +1,6 @@
 //! Names and values judged together, before anything is sent.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use crate::provider::{
     Auth, BUILT_IN, CLIENT_ID, Input, InputKind, Piece, Provider, RESERVED_HEADERS, duration_seconds, is_header_value,
 };
 use crate::secret::Secret;
-use crate::settings::{Settings, fill};
+use crate::settings::{Inputs, Settings, fill, input};
 
 /// Ten years: arithmetic with it cannot go wrong, and no machine token lives longer.
 const LONGEST_TTL: Duration = Duration::from_secs(10 * 365 * 86_400);
@@ -180,8 +179,8 @@ impl<'a> Options<'a> {
         Ok(credential)
     }
 
-    fn inputs(&self, provider: &Provider) -> Result<BTreeMap<String, String>, Error> {
-        let mut inputs = BTreeMap::new();
+    fn inputs(&self, provider: &Provider) -> Result<Inputs, Error> {
+        let mut inputs = Inputs::new();
         for (name, rules) in provider.inputs.iter() {
             let Some(value) = self.get(name).or(rules.default.as_deref()) else {
                 if rules.required {
@@ -191,16 +190,16 @@ impl<'a> Options<'a> {
             };
             judge_input(name, value, rules, provider)?;
             let value = if rules.kind == InputKind::BaseUrl { value.trim_end_matches('/') } else { value };
-            inputs.insert(name.to_owned(), value.to_owned());
+            inputs.push((name.to_owned(), value.to_owned()));
         }
-        if let Some(client_id) = self.get(CLIENT_ID) {
-            inputs.insert(CLIENT_ID.to_owned(), client_id.to_owned());
+        if let (Some(client_id), None) = (self.get(CLIENT_ID), input(&inputs, CLIENT_ID)) {
+            inputs.push((CLIENT_ID.to_owned(), client_id.to_owned()));
         }
         for (name, header) in provider.request.headers.iter().chain(provider.api.headers.iter()) {
             for piece in header.pieces() {
-                if let Piece::Name(input) = piece {
-                    if inputs.get(input).is_some_and(|value| !is_header_value(value)) {
-                        return Err(Error::config(format!("{input} goes into the header {name}: visible ASCII only")));
+                if let Piece::Name(used) = piece {
+                    if input(&inputs, used).is_some_and(|value| !is_header_value(value)) {
+                        return Err(Error::config(format!("{used} goes into the header {name}: visible ASCII only")));
                     }
                 }
             }
@@ -226,7 +225,7 @@ impl<'a> Options<'a> {
     }
 
     /// The endpoint, and the option that it comes from.
-    fn token_url(&self, provider: &Provider, inputs: &BTreeMap<String, String>) -> Result<(String, String), Error> {
+    fn token_url(&self, provider: &Provider, inputs: &Inputs) -> Result<(String, String), Error> {
         let (url, option) = match (self.get("token_url"), &provider.token_url) {
             (None, Some(template)) => {
                 let names: Vec<&str> = template.names().collect();

@@ -1,7 +1,6 @@
 //! What the options amount to, and the cache key that they make.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +20,8 @@ pub(crate) struct Settings {
     pub(crate) token_url: String,
     /// The option that says where the token endpoint is, for errors.
     pub(crate) endpoint: String,
-    pub(crate) inputs: BTreeMap<String, String>,
+    /// The values of the provider's inputs, in the description's order.
+    pub(crate) inputs: Inputs,
     pub(crate) params: Vec<(String, Secret)>,
     pub(crate) headers: Vec<(String, Secret)>,
     pub(crate) wishes: Wishes,
@@ -33,6 +33,9 @@ pub(crate) struct Settings {
     pub(crate) user_agent: String,
     pub(crate) log: Log,
 }
+
+/// Names and values.
+pub(crate) type Inputs = Vec<(String, String)>;
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,7 +49,7 @@ impl fmt::Debug for Settings {
 impl Settings {
     /// The value of a provider's input.
     pub(crate) fn input(&self, name: &str) -> Option<&str> {
-        self.inputs.get(name).map(String::as_str)
+        input(&self.inputs, name)
     }
 
     /// Whether both reach the provider over the same kind of connection.
@@ -64,9 +67,9 @@ pub struct Key {
     credential: CredentialId,
     auth: Option<Auth>,
     token_url: String,
-    inputs: BTreeMap<String, String>,
-    params: BTreeMap<String, [u8; 32]>,
-    headers: BTreeMap<String, [u8; 32]>,
+    inputs: Inputs,
+    params: Vec<(String, [u8; 32])>,
+    headers: Vec<(String, [u8; 32])>,
     default_ttl: Duration,
     max_ttl: Duration,
     ca_file: Option<String>,
@@ -76,13 +79,19 @@ pub struct Key {
 impl Key {
     pub(crate) fn new(settings: &Settings, fingerprint_key: &[u8; 32]) -> Key {
         let print = |value: &Secret| fingerprint(fingerprint_key, value);
-        let prints =
-            |values: &[(String, Secret)]| values.iter().map(|(name, value)| (name.clone(), print(value))).collect();
+        // In whatever order they were set.
+        let prints = |values: &[(String, Secret)]| {
+            let mut prints: Vec<_> = values.iter().map(|(name, value)| (name.clone(), print(value))).collect();
+            prints.sort_unstable();
+            prints
+        };
         let mut inputs = settings.inputs.clone();
-        if let Some(scope) = inputs.get_mut("scope") {
+        if let Some((_, scope)) = inputs.iter_mut().find(|(name, _)| name == "scope") {
             // A set (RFC 6749 section 3.3), however it is written.
-            let set: BTreeSet<&str> = scope.split_whitespace().collect();
-            *scope = set.into_iter().collect::<Vec<_>>().join(" ");
+            let mut words: Vec<&str> = scope.split_whitespace().collect();
+            words.sort_unstable();
+            words.dedup();
+            *scope = words.join(" ");
         }
         Key {
             description: settings.provider.source.clone(),
@@ -111,11 +120,16 @@ pub(crate) fn without_query(url: &str) -> &str {
     url.split('?').next().unwrap_or_default()
 }
 
+/// The value of one of the inputs.
+pub(crate) fn input<'a>(inputs: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    inputs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+}
+
 /// A template that holds inputs only; `None` if one is absent.
-pub(crate) fn fill(template: &Template, inputs: &BTreeMap<String, String>) -> Option<String> {
+pub(crate) fn fill(template: &Template, inputs: &[(String, String)]) -> Option<String> {
     let pieces = template.pieces().iter().map(|piece| match piece {
         Piece::Literal(literal) => Some(literal.as_str()),
-        Piece::Name(name) => inputs.get(name).map(String::as_str),
+        Piece::Name(name) => input(inputs, name),
     });
     pieces.collect()
 }
