@@ -3,6 +3,7 @@
 mod connect;
 mod fault;
 mod resolver;
+mod tls;
 
 use std::fmt;
 use std::io::{self, Read};
@@ -107,7 +108,9 @@ impl Http {
             .accept_encoding("")
             .user_agent(user_agent) // for CONNECT; the request has its own
             .proxy(proxy)
-            .tls_config(TlsConfig::builder().root_certs(roots).build())
+            .tls_config(
+                TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(tls::cryptography()).build(),
+            )
             .max_response_header_size(HEAD_MAX)
             // Just enough to see that a head is too large; ureq's own is four times that.
             .input_buffer_size(HEAD_MAX + 1)
