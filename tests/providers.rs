@@ -17,7 +17,7 @@ through_both_apis!(
     inputs_reach_the_provider,
     a_wrong_secret_is_denied_and_nothing_is_cached,
     a_locked_client_is_told_so,
-    a_clock_that_is_off_is_told_to_a_signer,
+    a_signer_whose_clock_is_off_gets_its_token_all_the_same,
     a_token_that_comes_again_is_used_for_what_is_left_of_it,
     a_token_without_an_expiry_is_used_for_five_minutes,
     a_description_of_one_s_own_works_like_a_built_in_one,
@@ -111,23 +111,38 @@ fn a_wrong_secret_is_denied_and_nothing_is_cached<H: Host>() {
 
 fn a_locked_client_is_told_so<H: Host>() {
     let standin = Standin::start();
-    let wrong =
-        H::client(&options_with(standin.options("eventhos"), &[("client_secret", "canary-secret-wrong")])).unwrap();
-    for _ in 0..4 {
-        assert_eq!(wrong.token().unwrap_err().provider_code.as_deref(), Some("401100"));
+    for secret in ["canary-secret-wrong-1", "canary-secret-wrong-2"] {
+        let wrong = H::client(&options_with(standin.options("eventhos"), &[("client_secret", secret)])).unwrap();
+        for _ in 0..2 {
+            for _ in 0..4 {
+                assert_eq!(wrong.token().unwrap_err().provider_code.as_deref(), Some("401100"));
+            }
+            wrong.clear();
+        }
     }
+    assert_eq!(standin.token_requests("eventhos"), 4, "one for each clear()");
     let right = H::client(&standin.options("eventhos")).unwrap();
     let error = right.token().unwrap_err();
     assert_eq!(error.provider_code.as_deref(), Some("401003"));
     assert!(error.message.contains("locked"), "{}", error.message);
 }
 
-fn a_clock_that_is_off_is_told_to_a_signer<H: Host>() {
-    let standin = Standin::start();
-    standin.set_clock_offset(60);
-    let error = H::client(&standin.options("authvia")).unwrap().token().unwrap_err();
-    assert_eq!(error.status, hosts::DENIED);
-    assert!(error.message.contains("behind the server's, which bears 5 s"), "{}", error.message);
+/// E-11.
+fn a_signer_whose_clock_is_off_gets_its_token_all_the_same<H: Host>() {
+    for (offset, requests) in [(2, 1), (-60, 2), (3600, 2), (86_400, 2)] {
+        let standin = Standin::start();
+        standin.set_clock_offset(offset);
+        let client = H::client(&standin.options("authvia")).unwrap();
+        for _ in 0..2 {
+            let life = client.token().unwrap().life();
+            assert!((3590..=3601).contains(&life), "{offset} s off: {life}");
+            assert_eq!(standin.token_requests("authvia"), requests, "{offset} s off");
+        }
+        client.clear();
+        client.token().unwrap();
+        assert_eq!(standin.token_requests("authvia"), requests + 1, "what was learnt stays");
+        assert_eq!(standin.tokens_issued("authvia"), 2);
+    }
 }
 
 fn a_token_that_comes_again_is_used_for_what_is_left_of_it<H: Host>() {
@@ -212,8 +227,19 @@ fn both_apis_tell_the_same_of_a_failure() {
     let reply = || Fault::Reply { status: 429, headers: vec![("Retry-After".into(), "7".into())], body: Vec::new() };
     standin.next("oauth2", reply());
     standin.next("oauth2", reply());
-    let in_rust = InRust::client(&standin.options("oauth2")).unwrap().token().unwrap_err();
+    let client = InRust::client(&standin.options("oauth2")).unwrap();
+    let in_rust = client.token().unwrap_err();
+    client.clear();
     let in_c = InC::client(&standin.options("oauth2")).unwrap().token().unwrap_err();
     assert_eq!(Failure { class: None, ..in_rust }, in_c);
     assert_eq!((in_c.status, in_c.http_status, in_c.retry_after_ms), (hosts::RATE_LIMITED, 429, 7000));
+    assert_eq!(standin.token_requests("oauth2"), 2);
+
+    // And of what is left of it, whoever asks.
+    let recorded = [client.token().unwrap_err(), InC::client(&standin.options("oauth2")).unwrap().token().unwrap_err()];
+    for recorded in recorded {
+        assert!((1..=7000).contains(&recorded.retry_after_ms), "{recorded:?}");
+        assert_eq!(Failure { class: None, retry_after_ms: 7000, ..recorded }, in_c);
+    }
+    assert_eq!(standin.token_requests("oauth2"), 2);
 }

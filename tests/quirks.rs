@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use temp::TempFile;
 use tokauth::seams::RetryClass::{Ambiguous, NotSent, Refused};
-use tokauth::{Builder, Client, ErrorKind, ErrorKind::*};
+use tokauth::{Builder, Client, Error, ErrorKind, ErrorKind::*};
 use world::{Act, NOW, S, World, oauth2};
 
 /// The token of most rows.
@@ -28,9 +28,19 @@ struct Row {
 }
 
 enum Expected {
-    Token { life: i64, scope: Option<&'static str>, token_type: &'static str },
-    Error { kind: ErrorKind, class: tokauth::seams::RetryClass, code: Option<&'static str>, words: &'static str },
-    Wait(ErrorKind, Option<Duration>),
+    Token {
+        life: i64,
+        scope: Option<&'static str>,
+        token_type: &'static str,
+    },
+    Error {
+        kind: ErrorKind,
+        class: tokauth::seams::RetryClass,
+        code: Option<&'static str>,
+        words: &'static str,
+    },
+    /// The cool-down that follows.
+    Wait(ErrorKind, Duration),
 }
 use Expected::Wait;
 
@@ -111,9 +121,10 @@ fn check(rows: Vec<Row>) {
     for Row { number, client, status, headers, body, expected } in rows {
         let shown = String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
         let world = World::new();
-        world.provider.next(Act::Reply(status, headers, body));
+        world.provider.always(Act::Reply(status, headers, body));
         let client = world.client(&client);
         let outcome = client.token();
+        let requests = world.provider.count();
         let what = format!("{number}: HTTP {status} {shown}\n  gave {outcome:?}");
         match (outcome, expected) {
             (Ok(token), Expected::Token { life, scope, token_type }) => {
@@ -122,6 +133,7 @@ fn check(rows: Vec<Row>) {
                 assert_eq!(token.token_type(), token_type, "{what}");
                 assert!(token.value().contains("canary-token"), "{what}");
                 assert!(token.value().bytes().all(|b| b.is_ascii_graphic()), "{what}");
+                assert_eq!(requests, 1, "{what}");
             }
             (Err(error), expected) => {
                 let text = error.to_string();
@@ -136,7 +148,7 @@ fn check(rows: Vec<Row>) {
                         assert!(text.starts_with(step), "{what}");
                     }
                     Wait(kind, wait) => {
-                        assert_eq!((error.kind(), error.retry_after()), (kind, wait), "{what}");
+                        assert_eq!((error.kind(), error.retry_after()), (kind, Some(wait)), "{what}");
                         assert_eq!(error.retry_class(), Refused, "{what}");
                     }
                     Expected::Token { .. } => panic!("{what}"),
@@ -144,9 +156,37 @@ fn check(rows: Vec<Row>) {
                 assert_eq!(error.http_status(), Some(status), "{what}");
                 assert_eq!(text.lines().count(), 1, "{what}");
                 client.cached().expect_err("nothing is cached");
+                assert_eq!(requests, attempts(&error), "{what}");
+                let wait = error.retry_after().expect("a cool-down");
+                assert!(wait >= cool_down(&error), "{what}: {wait:?}");
+                let recorded = client.token().unwrap_err();
+                assert_eq!((recorded.to_string(), recorded.retry_after()), (text, Some(wait)), "{what}");
+                assert_eq!(world.provider.count(), requests, "{what}: and no request for so long");
             }
             (Ok(_), _) => panic!("{what}"),
         }
+    }
+}
+
+/// How many requests a call sends that always gets this reply.
+fn attempts(error: &Error) -> usize {
+    let is_read = error.to_string().starts_with("token: ");
+    match (error.kind(), error.retry_class()) {
+        // After a wait that is worth it.
+        (RateLimited, _) => 1 + usize::from(error.retry_after() <= Some(S * 2)),
+        (_, NotSent) => 3,
+        (_, Ambiguous) if is_read => 1,
+        (_, Ambiguous) => 2,
+        (_, Refused) => 1,
+    }
+}
+
+/// The first after such a failure, at least.
+fn cool_down(error: &Error) -> Duration {
+    match (error.kind(), error.retry_class()) {
+        (RateLimited, _) | (_, NotSent) => S,
+        (_, Ambiguous) => S * 5,
+        (_, Refused) => S * 60,
     }
 }
 
@@ -1046,34 +1086,34 @@ fn the_wait_is_told_in_every_form() {
         row(number, oauth2(), 429, "", Wait(RateLimited, wait)).header("retry-after", value)
     };
     check(vec![
-        wait("F8, C-23 seconds", "7", Some(S * 7)),
-        wait("F8 a fraction", "1.5", Some(S * 3 / 2)),
-        wait("F8 a date", "Sat, 21 Nov 2026 00:00:30 GMT", Some(S * 30)),
-        wait("F8 a date in an old form", "Saturday, 21-Nov-26 00:00:30 GMT", Some(S * 30)),
-        wait("C-23 a date gone by", "Sat, 21 Nov 2020 00:00:30 GMT", Some(Duration::ZERO)),
-        wait("F9, C-23 too long", "1000000000", Some(S * 3600)),
-        wait("F9 more than any clock holds", &"9".repeat(400), Some(S * 3600)),
-        wait("F8 zeros in front", "007", Some(S * 7)),
-        wait("F8 none at all", "0", Some(Duration::ZERO)),
-        wait("C-23 no number of RFC 9110", "1e30", None),
-        wait("C-23 a point and nothing", ".", None),
-        wait("F9 a year that is far", "Fri, 31 Dec 9999 23:59:59 GMT", Some(S * 3600)),
-        wait("C-23 negative", "-1", None),
-        wait("C-23 no number", "soon", None),
-        wait("C-23 nothing", "", None),
-        wait("C-23 twice", "5", Some(S * 9)).header("retry-after", "9"),
+        wait("F8, C-23 seconds", "7", S * 7),
+        wait("F8 a fraction", "1.5", S * 3 / 2),
+        wait("F8 a date", "Sat, 21 Nov 2026 00:00:30 GMT", S * 30),
+        wait("F8 a date in an old form", "Saturday, 21-Nov-26 00:00:30 GMT", S * 30),
+        wait("C-23 a date gone by", "Sat, 21 Nov 2020 00:00:30 GMT", S),
+        wait("F9, C-23 too long", "1000000000", S * 3600),
+        wait("F9 more than any clock holds", &"9".repeat(400), S * 3600),
+        wait("F8 zeros in front", "007", S * 7),
+        wait("F8 none at all", "0", S),
+        wait("C-23 no number of RFC 9110", "1e30", S * 60),
+        wait("C-23 a point and nothing", ".", S * 60),
+        wait("F9 a year that is far", "Fri, 31 Dec 9999 23:59:59 GMT", S * 3600),
+        wait("C-23 negative", "-1", S * 60),
+        wait("C-23 no number", "soon", S * 60),
+        wait("C-23 nothing", "", S * 60),
+        wait("C-23 twice", "5", S * 9).header("retry-after", "9"),
         row(
             "F10 in the body, in milliseconds",
             body.clone(),
             429,
             r#"{"retryAfter":1500}"#,
-            Wait(RateLimited, Some(S * 3 / 2)),
+            Wait(RateLimited, S * 3 / 2),
         ),
-        row("F10 as a text, in seconds", seconds, 503, r#"{"error":{"wait":"12"}}"#, Wait(RateLimited, Some(S * 12))),
-        row("F10 the longer of two", body, 429, r#"{"retryAfter":1500}"#, Wait(RateLimited, Some(S * 9)))
+        row("F10 as a text, in seconds", seconds, 503, r#"{"error":{"wait":"12"}}"#, Wait(RateLimited, S * 12)),
+        row("F10 the longer of two", body, 429, r#"{"retryAfter":1500}"#, Wait(RateLimited, S * 9))
             .header("retry-after", "9"),
-        row("C-26 with a 503", oauth2(), 503, "", Wait(RateLimited, Some(S * 5))).header("retry-after", "5"),
-        row("C-26 a refusal may say so too", oauth2(), 401, "", Wait(Denied, Some(S * 5))).header("retry-after", "5"),
+        row("C-26 with a 503", oauth2(), 503, "", Wait(RateLimited, S * 5)).header("retry-after", "5"),
+        row("C-26 a refusal may say so too", oauth2(), 401, "", Wait(Denied, S * 60)).header("retry-after", "5"),
     ]);
 }
 
@@ -1103,7 +1143,11 @@ fn real_eventhos_replies_are_understood_one_by_one() {
             .collect();
         let document: Value = serde_json::from_slice(body).unwrap_or_default();
         let world = World::new();
-        world.provider.next(Act::Reply(status, headers, body.to_owned()));
+        // The machine of that run is the one whose replies these are.
+        let date = head.headers.iter().find(|field| field.name == "Date").map(|field| field.value);
+        let date = httpdate::parse_http_date(std::str::from_utf8(date.unwrap()).unwrap()).unwrap();
+        world.clock.set_wall(date.duration_since(std::time::UNIX_EPOCH).unwrap());
+        world.provider.always(Act::Reply(status, headers, body.to_owned()));
         let outcome = world.client(&built_in("eventhos")).token();
         if let Some(token) = document["content"]["jwt_token"].as_str() {
             use base64::Engine;

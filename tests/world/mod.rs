@@ -81,6 +81,7 @@ impl Clock for VirtualClock {
 }
 
 /// What the scripted provider does with the next request.
+#[derive(Clone)]
 pub enum Act {
     /// Answers.
     Reply(u16, Vec<(&'static str, String)>, Vec<u8>),
@@ -95,6 +96,9 @@ pub enum Act {
     /// Panics.
     Panic,
 }
+
+/// More than any call attempts.
+const MANY: usize = 4;
 
 /// One request as it left.
 #[derive(Clone, Debug)]
@@ -167,6 +171,11 @@ impl Provider {
     /// Requests, and attempts at one.
     pub fn connections(&self) -> usize {
         self.count() + *self.attempts.lock().unwrap()
+    }
+
+    /// Every attempt of a call gets this.
+    pub fn always(&self, act: Act) {
+        *self.acts.lock().unwrap() = vec![act; MANY].into();
     }
 
     /// Takes back what is queued.
