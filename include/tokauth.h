@@ -284,8 +284,8 @@ void tokauth_client_free(tokauth_client *client);
 
 /**
  * A usable token: the cached one, or by asking the provider. Blocks for at most timeout_ms; callers that come together
- * share one request and its outcome. flags: 0, TOKAUTH_CACHED_ONLY or TOKAUTH_FORCE_REFRESH. Free the token with
- * tokauth_token_free().
+ * share one request and its outcome. After a failure it pauses: see tokauth_error_retry_after_ms(). flags: 0,
+ * TOKAUTH_CACHED_ONLY or TOKAUTH_FORCE_REFRESH. Free the token with tokauth_token_free().
  * Threads: any number at once.
  */
 tokauth_status tokauth_client_token(const tokauth_client *client,
@@ -308,7 +308,8 @@ tokauth_status tokauth_client_copy_authorization(const tokauth_client *client,
                                                  tokauth_error **out_error);
 
 /**
- * Tells that the API refused rejected: it is dropped if it is still the cached token, else nothing happens.
+ * Tells that the API refused rejected: it is dropped if it is still the cached token, unless it has itself replaced a
+ * rejected one lately (30 s at first, doubling to 15 min): then it stays in service. Else nothing happens.
  * Threads: any number at once.
  */
 tokauth_status tokauth_client_invalidate(const tokauth_client *client,
@@ -316,7 +317,8 @@ tokauth_status tokauth_client_invalidate(const tokauth_client *client,
                                          tokauth_error **out_error);
 
 /**
- * Forgets the token, here and in the store.
+ * Forgets the token and the failures, here and in the store: the next call asks the provider. What rejected tokens have
+ * brought about stays.
  * Threads: any number at once.
  */
 tokauth_status tokauth_client_clear(const tokauth_client *client, tokauth_error **out_error);
@@ -433,7 +435,8 @@ const char *tokauth_error_provider_code(const tokauth_error *error);
 int32_t tokauth_error_http_status(const tokauth_error *error);
 
 /**
- * How long to wait before asking again, in milliseconds; 0: at once. -1 if unknown, and for NULL.
+ * How long to wait before asking again, in milliseconds: what is left of the pause that the failure began, during which
+ * a call returns this error at once and sends nothing; 0: at once. -1 if none began, and for NULL.
  * Threads: any number at once.
  */
 int64_t tokauth_error_retry_after_ms(const tokauth_error *error);

@@ -70,7 +70,8 @@ public:
     /** The HTTP status of the reply; 0 if there was none. */
     std::int32_t http_status() const noexcept { return tokauth_error_http_status(details_.get()); }
 
-    /** How long to wait before asking again, in milliseconds; 0: at once, -1: unknown. */
+    /** How long to wait before asking again, in milliseconds, as long as calls get this error at once; 0: at once, -1:
+     * nobody waits. */
     std::int64_t retry_after_ms() const noexcept { return tokauth_error_retry_after_ms(details_.get()); }
 
 private:
@@ -338,14 +339,15 @@ public:
         }
     }
 
-    /** Tells that the API refused rejected: it is dropped if it is still the cached token. */
+    /** Tells that the API refused rejected: it is dropped if it is still the cached token, unless it has itself replaced
+     * a rejected one lately. */
     void invalidate(const Token &rejected) const
     {
         tokauth_error *error = nullptr;
         detail::check(tokauth_client_invalidate(handle_.live(), rejected.get(), &error), &error);
     }
 
-    /** Forgets the token, here and in the store. */
+    /** Forgets the token and the failures, here and in the store. */
     void clear() const
     {
         tokauth_error *error = nullptr;

@@ -162,8 +162,8 @@ impl Error {
         self.0.http_status
     }
 
-    /// How long to wait before asking again: what is left of the cool-down that the failure began, or that ends this
-    /// call; zero: at once. `None` if it is for somebody to put right.
+    /// How long to wait before asking again: what is left of the cool-down that the failure began, during which a call
+    /// gets this error at once and sends nothing. `None` if none began.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }

@@ -134,7 +134,7 @@ class TokauthError(Exception):
         self.message = message  #: one line, without secrets
         self.provider_code = provider_code  #: the provider's own code, such as "invalid_client"
         self.http_status = http_status  #: 0 if there was no answer
-        self.retry_after = retry_after  #: seconds; 0.0 means now, None unknown
+        self.retry_after = retry_after  #: seconds, in which calls get this error at once; None: nobody waits
 
     def __str__(self) -> str:
         return f"{self.status_name}: {self.message}"
@@ -316,11 +316,14 @@ class Client:
         return sibling
 
     def invalidate(self, token: Token) -> None:
-        """Tells that an API rejected `token`: if it is still the latest, token() asks for another."""
+        """Tells that an API rejected `token`: if it is still the latest, token() asks for another.
+
+        A token that itself replaced a rejected one lately stays in service.
+        """
         _call("tokauth_client_invalidate", self._handle, token._handle)
 
     def clear(self) -> None:
-        """Forgets the token."""
+        """Forgets the token and the failures."""
         _call("tokauth_client_clear", self._handle)
 
     def counter(self, which: str | int) -> int:

@@ -142,8 +142,8 @@ pub unsafe extern "C" fn tokauth_client_free(client: *mut tokauth_client) {
 }
 
 /// A usable token: the cached one, or by asking the provider. Blocks for at most timeout_ms; callers that come together
-/// share one request and its outcome. flags: 0, TOKAUTH_CACHED_ONLY or TOKAUTH_FORCE_REFRESH. Free the token with
-/// tokauth_token_free().
+/// share one request and its outcome. After a failure it pauses: see tokauth_error_retry_after_ms(). flags: 0,
+/// TOKAUTH_CACHED_ONLY or TOKAUTH_FORCE_REFRESH. Free the token with tokauth_token_free().
 /// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_token(
@@ -230,7 +230,8 @@ pub unsafe extern "C" fn tokauth_client_copy_authorization(
     unsafe { enter(out_error, body) }
 }
 
-/// Tells that the API refused rejected: it is dropped if it is still the cached token, else nothing happens.
+/// Tells that the API refused rejected: it is dropped if it is still the cached token, unless it has itself replaced a
+/// rejected one lately (30 s at first, doubling to 15 min): then it stays in service. Else nothing happens.
 /// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_invalidate(
@@ -251,7 +252,8 @@ pub unsafe extern "C" fn tokauth_client_invalidate(
     unsafe { enter(out_error, body) }
 }
 
-/// Forgets the token, here and in the store.
+/// Forgets the token and the failures, here and in the store: the next call asks the provider. What rejected tokens have
+/// brought about stays.
 /// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_clear(

@@ -211,7 +211,8 @@ pub unsafe extern "C" fn tokauth_error_http_status(error: *const tokauth_error) 
     unsafe { error.as_ref() }.map_or(0, |error| error.http_status)
 }
 
-/// How long to wait before asking again, in milliseconds; 0: at once. -1 if unknown, and for NULL.
+/// How long to wait before asking again, in milliseconds: what is left of the pause that the failure began, during which
+/// a call returns this error at once and sends nothing; 0: at once. -1 if none began, and for NULL.
 /// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_error_retry_after_ms(error: *const tokauth_error) -> i64 {
