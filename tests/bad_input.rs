@@ -21,6 +21,7 @@ through_both_apis!(
     what_a_reply_may_have_too_much_does_no_harm,
     a_redirect_sends_nothing_to_where_it_points,
     a_root_that_signed_nothing_here_is_told,
+    an_outage_is_asked_about_once_in_each_pause,
 );
 
 type Options = Vec<(String, String)>;
@@ -649,6 +650,21 @@ fn what_a_reply_may_have_too_much_does_no_harm<H: Host>() {
             H::client(&options).unwrap().token().unwrap_or_else(|failure| panic!("{what}: {}", failure.message));
         assert_eq!(token.value, "canary-token", "{what}");
     }
+}
+
+/// C-03, C-37.
+fn an_outage_is_asked_about_once_in_each_pause<H: Host>() {
+    let standin = Standin::start();
+    let client = H::client(&through(&standin, Manner::Resets)).unwrap();
+    let began = Instant::now();
+    assert_eq!(client.token().unwrap_err().status, NETWORK);
+    assert_eq!(standin.connections(), 3);
+    for _ in 0..1000 {
+        assert_eq!(client.token().unwrap_err().status, NETWORK);
+    }
+    // The pauses last 1 s, 2 s and so on, and these calls hardly any time, unless the machine is busy.
+    let knocks = began.elapsed().as_secs() as usize;
+    assert!(standin.connections() <= 3 + knocks, "{} connections, {knocks} s", standin.connections());
 }
 
 fn a_root_that_signed_nothing_here_is_told<H: Host>() {

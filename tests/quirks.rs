@@ -324,6 +324,18 @@ fn the_end_of_a_token_is_found_however_it_is_told() {
         files.push(file);
         rows.push(row(number, client, 200, token(body), lives(life)));
     }
+    for (number, dates, end) in [
+        ("C-35 no Date", vec![], now + 409),
+        ("C-35 a Date that is none", vec!["yesterday"], now + 409),
+        ("C-35 two Dates", vec!["Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"], now + 409),
+        ("C-35 a Date, and it is right", vec!["Sat, 21 Nov 2026 00:00:00 GMT"], now + 409),
+        ("C-35 ten minutes ahead", vec!["Sat, 21 Nov 2026 00:10:00 GMT"], now + 600 + 409 + 1),
+        ("C-35 ten minutes behind", vec!["Fri, 20 Nov 2026 23:50:00 GMT"], now - 600 + 409 + 1),
+    ] {
+        let body = json!({"authenticated": true, "message": "ok", "token": TOKEN, "expiration": end}).to_string();
+        let told = row(number, built_in("calven-hmac"), 200, body, lives(409));
+        rows.push(dates.into_iter().fold(told, |row, date| row.header("date", date)));
+    }
     rows.push(row(
         "E5 only inside the JWT",
         built_in("eventhos"),
@@ -1090,6 +1102,11 @@ fn the_wait_is_told_in_every_form() {
         wait("F8 a fraction", "1.5", S * 3 / 2),
         wait("F8 a date", "Sat, 21 Nov 2026 00:00:30 GMT", S * 30),
         wait("F8 a date in an old form", "Saturday, 21-Nov-26 00:00:30 GMT", S * 30),
+        wait("F8 a date, by the clock that wrote it", "Sat, 21 Nov 2026 01:00:30 GMT", S * 30)
+            .header("date", "Sat, 21 Nov 2026 01:00:00 GMT"),
+        wait("C-35 and by ours where there are two", "Sat, 21 Nov 2026 00:00:30 GMT", S * 30)
+            .header("date", "Thu, 01 Jan 1970 00:00:00 GMT")
+            .header("date", "Fri, 31 Dec 9999 23:59:59 GMT"),
         wait("C-23 a date gone by", "Sat, 21 Nov 2020 00:00:30 GMT", S),
         wait("F9, C-23 too long", "1000000000", S * 3600),
         wait("F9 more than any clock holds", &"9".repeat(400), S * 3600),
