@@ -61,13 +61,13 @@ impl Account {
         Some(Failure { error, credential: Some(credential), held_until: Some(until) })
     }
 
-    /// Remembers what a failed attempt means for others.
-    pub(crate) fn failed(&self, credential: Fingerprint, error: &Error, now: Duration) {
+    /// Remembers what a failed attempt means for others. `lockout`: as above.
+    pub(crate) fn failed(&self, credential: Fingerprint, error: &Error, lockout: Option<u32>, now: Duration) {
         self.known(|known| match (error.kind(), error.retry_class()) {
             (ErrorKind::RateLimited, _) => {
                 known.limited = Some((now.saturating_add(limit(error)), error.clone()));
             }
-            (ErrorKind::Denied, RetryClass::Refused) => {
+            (ErrorKind::Denied, RetryClass::Refused) if lockout.is_some() => {
                 let at = known.refused.iter().position(|refused| refused.credential == credential);
                 let before = at.map(|at| known.refused.remove(at));
                 let before = before.filter(|before| now < before.last.saturating_add(LOCKED_FOR));
@@ -79,6 +79,11 @@ impl Account {
             }
             _ => {}
         })
+    }
+
+    /// Whether a client that comes later is to be kept from locking itself out.
+    pub(crate) fn is_alive(&self, now: Duration) -> bool {
+        self.known(|known| known.refused.iter().any(|refused| now < refused.last.saturating_add(LOCKED_FOR)))
     }
 
     /// A token came.

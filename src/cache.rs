@@ -443,11 +443,12 @@ impl Slot {
         });
     }
 
-    /// Whether a client that comes later could use what is here.
+    /// Whether a client that comes later could use what is here, or is to be held back by it.
     pub(crate) fn is_alive(&self, now: Duration) -> bool {
         self.locked(|state| {
             state.flying.is_some()
-                || state.cooldown.is_running(now)
+                || state.cooldown.is_remembered(now)
+                || state.brake.is_remembered(now)
                 || state.cached.as_ref().is_some_and(|cached| nanos(now) < cached.lifetime.over())
         })
     }

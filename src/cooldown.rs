@@ -176,8 +176,9 @@ impl Cooldown {
         self.0.is_some()
     }
 
-    pub(crate) fn is_running(&self, now: Duration) -> bool {
-        self.0.as_ref().is_some_and(|failed| now < failed.until)
+    /// Whether the next failure counts as one more of a streak, for clients that are made per call too.
+    pub(crate) fn is_remembered(&self, now: Duration) -> bool {
+        self.0.as_ref().is_some_and(|failed| now < failed.until.saturating_add(failed.pace.longest))
     }
 
     pub(crate) fn end(&mut self) {
@@ -232,6 +233,11 @@ impl Brake {
 
     pub(crate) fn is_closed(&self, now: Duration) -> bool {
         now < self.closed_until
+    }
+
+    /// Whether the next token is to be told from one that nobody rejected a token for.
+    pub(crate) fn is_remembered(&self, now: Duration) -> bool {
+        self.replacing || self.is_closed(now)
     }
 
     pub(crate) fn closed_for(&self, now: Duration) -> Duration {

@@ -126,7 +126,7 @@ impl Exchange<'_> {
             };
             let error = failed.error;
             self.failed(&error, took);
-            self.account.failed(credential, &error, now);
+            self.account.failed(credential, &error, lockout, now);
             let again = if failed.mistimed && !mistimed {
                 mistimed = true;
                 Some(Duration::ZERO)

@@ -117,7 +117,7 @@ impl Slots {
         }
         self.lingering.push_back(key.clone());
         for key in std::mem::take(&mut self.lingering) {
-            match self.by_key.get(&key).is_some_and(|entry| entry.slot.is_alive(now)) {
+            match self.by_key.get(&key).is_some_and(|entry| self.is_alive(entry, now)) {
                 true => self.lingering.push_back(key),
                 false => self.remove(&key),
             }
@@ -127,6 +127,10 @@ impl Slots {
                 self.remove(&oldest);
             }
         }
+    }
+
+    fn is_alive(&self, entry: &Entry, now: Duration) -> bool {
+        entry.slot.is_alive(now) || self.accounts.get(&entry.account).is_some_and(|(account, _)| account.is_alive(now))
     }
 
     fn remove(&mut self, key: &Key) {

@@ -221,6 +221,26 @@ fn a_client_made_per_call_does_not_ask_during_a_cool_down_either() {
     assert_eq!(world.provider.count(), 1);
 }
 
+/// Of one that has clients of other keys, too, whose ends sweep out what nobody needs.
+#[test]
+fn what_failures_have_taught_holds_for_clients_made_per_call() {
+    let day = |builder: &Builder| {
+        let world = World::new();
+        for _ in 0..24 * 60 {
+            world.provider.always(reply(401));
+            world.client(builder).token().unwrap_err();
+            world.provider.forget();
+            world.clock.advance(S * 60);
+            drop(world.client(&oauth2().scope("another")));
+        }
+        assert_eq!(world.seams.registry.len(), 1, "and of the others nothing lingers");
+        world.provider.count()
+    };
+    // After 1, 3, 7 and 15 minutes, then every quarter of an hour.
+    assert_eq!(day(&oauth2()), 5 + (24 * 60 - 1 - 15) / 15);
+    assert_eq!(day(&eventhos("canary-secret-wrong")), 2);
+}
+
 /// H-04, F13.
 #[test]
 fn an_hour_with_a_wrong_secret_sends_eight_requests() {

@@ -79,6 +79,19 @@ fn an_api_that_rejects_every_token_gets_new_ones_ever_more_seldom() {
 }
 
 #[test]
+fn the_brake_holds_for_clients_made_per_call() {
+    let world = World::new();
+    for _ in 0..100 {
+        let client = world.client(&oauth2());
+        let token = client.token().unwrap();
+        client.invalidate(&token).unwrap();
+        drop(client);
+        world.clock.advance(S);
+    }
+    assert_eq!(world.provider.count(), 4, "one, another at once, the next after 30 s and 60 s more");
+}
+
+#[test]
 fn a_token_that_serves_half_its_life_unrejected_opens_the_brake() {
     for (passed, requests) in [(29, 2), (30, 3), (1799, 3), (1800, 3)] {
         let world = World::new();
