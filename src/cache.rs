@@ -194,13 +194,6 @@ impl Default for Published {
 }
 
 impl Published {
-    #[inline(always)]
-    fn read<T>(&self, read: impl FnOnce(&Arc<Snapshot>) -> T) -> Option<T> {
-        let published = self.places[place_of_thread()].0.try_read().ok()?;
-        let earliest = self.earliest.load(Ordering::SeqCst);
-        published.as_ref().filter(|snapshot| snapshot.generation >= earliest).map(read)
-    }
-
     /// Puts it into service; the one before is valid until all have this one. Under the slot's mutex.
     fn put(&self, snapshot: &Arc<Snapshot>) {
         for place in &self.places {
@@ -289,15 +282,19 @@ impl Flight {
 }
 
 impl Slot {
-    /// Lets `read` see the cached token, if a call would return it at once. Takes no lock, and asks the system for nothing.
+    /// Lets `read` see the cached token, if a call would return it at once. Waits for nobody, and asks the system for nothing.
     #[inline(always)]
     pub(crate) fn peek<T>(&self, clock: &dyn Clock, wishes: Wishes, read: impl FnOnce(&Snapshot) -> T) -> Option<T> {
-        let serve = |snapshot: &Arc<Snapshot>| {
-            let until = snapshot.serves_until(wishes);
-            let serves = clock.not_after() < until || nanos(clock.since_boot()) < until;
-            serves.then(|| read(snapshot))
-        };
-        self.published.read(serve)?
+        let Ok(published) = self.published.places[place_of_thread()].0.try_read() else { return None };
+        let Some(snapshot) = &*published else { return None };
+        if snapshot.generation < self.published.earliest.load(Ordering::SeqCst) {
+            return None;
+        }
+        let until = snapshot.serves_until(wishes);
+        if clock.not_after() >= until && nanos(clock.since_boot()) >= until {
+            return None;
+        }
+        Some(read(snapshot))
     }
 
     /// A token as `call` wants it: the cached one, or another caller's, or from the source, which is asked without a lock

@@ -67,7 +67,7 @@ fn ask(client: &Client, flags: u32) -> Result<Token, Fault> {
 unsafe fn in_passing<T>(client: *const tokauth_client, flags: u32, read: impl FnOnce(&Token) -> T) -> Option<T> {
     // SAFETY: NULL or live, as the caller promised.
     let client = unsafe { client.as_ref() }.filter(|_| flags == 0)?;
-    harmless(None, || client.client.peek(read))
+    client.client.peek(read) // nothing on this way panics, so nothing is to be caught
 }
 
 /// Judges all options together and makes a client. Reads files, does not touch the network; the config is not kept.
@@ -162,6 +162,22 @@ pub unsafe extern "C" fn tokauth_client_token(
             return TOKAUTH_OK;
         }
     }
+    // SAFETY: they are this function's own arguments.
+    unsafe { ask_for_token(client, flags, out_token, out_error) }
+}
+
+/// The whole way.
+///
+/// # Safety
+/// As for [`tokauth_client_token`].
+#[cold]
+#[inline(never)]
+unsafe fn ask_for_token(
+    client: *const tokauth_client,
+    flags: u32,
+    out_token: *mut *mut tokauth_token,
+    out_error: *mut *mut tokauth_error,
+) -> tokauth_status {
     let body = || {
         // SAFETY: the header asks for a NULL or writable slot.
         let slot = unsafe { out(out_token, ptr::null_mut(), "out_token") }?;
@@ -202,6 +218,24 @@ pub unsafe extern "C" fn tokauth_client_copy_authorization(
         unsafe { out_if_wanted(out_error, ptr::null_mut()) };
         return TOKAUTH_OK;
     }
+    // SAFETY: they are this function's own arguments.
+    unsafe { ask_for_copy(client, flags, buffer, buffer_size, out_needed, out_error) }
+}
+
+/// The whole way.
+///
+/// # Safety
+/// As for [`tokauth_client_copy_authorization`].
+#[cold]
+#[inline(never)]
+unsafe fn ask_for_copy(
+    client: *const tokauth_client,
+    flags: u32,
+    buffer: *mut c_char,
+    buffer_size: usize,
+    out_needed: *mut usize,
+    out_error: *mut *mut tokauth_error,
+) -> tokauth_status {
     let body = || {
         // SAFETY: the header asks for a NULL or writable slot.
         let needed = unsafe { out_if_wanted(out_needed, 0) };
@@ -287,7 +321,7 @@ pub unsafe extern "C" fn tokauth_client_counter(client: *const tokauth_client, c
 pub unsafe extern "C" fn tokauth_client_generation(client: *const tokauth_client) -> u64 {
     // SAFETY: the header asks for a NULL or live client.
     let client = unsafe { client.as_ref() };
-    harmless(0, || client.map_or(0, |client| client.client.generation()))
+    client.map_or(0, |client| client.client.generation()) // nothing on this way panics
 }
 
 /// What is left of the token budget: out_remaining gets the number of requests that may still be sent, -1 without a
