@@ -2,12 +2,11 @@
 //!
 //! A mutex guards every change; whoever finds a token that will do reads what was published of it, and waits for nobody.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::clock::{Clock, Deadline, Event, nanos};
+use crate::clock::{Clock, Coarse, Deadline, Event, nanos};
 use crate::cooldown::{Bound, Brake, Cooldown, Failure};
 use crate::credential::Fingerprint;
 use crate::error::{Error, ErrorKind, RetryClass, Step};
@@ -140,7 +139,7 @@ impl Snapshot {
 
     fn pause(&self, until: Duration) {
         self.pause_until.fetch_max(nanos(until), Ordering::SeqCst);
-        self.until.store(self.lifetime.fresh_until(Wishes::NONE).min(self.due(Wishes::NONE)), Ordering::SeqCst);
+        self.until.store(self.serves_as_wished(Wishes::NONE), Ordering::SeqCst);
     }
 
     fn is_fresh(&self, now: Duration, wishes: Wishes) -> bool {
@@ -154,11 +153,16 @@ impl Snapshot {
 
     /// Until when it is served without a look at anything else.
     #[inline(always)]
-    fn serves_until(&self, wishes: Wishes) -> u64 {
+    fn serves_until(&self, wishes: &Wishes) -> u64 {
         match wishes {
-            Wishes::NONE => self.until.load(Ordering::SeqCst),
-            wishes => self.lifetime.fresh_until(wishes).min(self.due(wishes)),
+            &Wishes::NONE => self.until.load(Ordering::SeqCst),
+            wishes => self.serves_as_wished(*wishes),
         }
+    }
+
+    #[inline(never)]
+    fn serves_as_wished(&self, wishes: Wishes) -> u64 {
+        self.lifetime.fresh_until(wishes).min(self.due(wishes))
     }
 
     /// Whether it may be handed out where no other is to be had: the default margin is a precaution, one that the host
@@ -236,18 +240,12 @@ impl Place {
     }
 }
 
-/// Threads are numbered as they come, so that a few of them never meet.
+/// Threads are told apart by the page of the stack that they are on. Stacks are so many pages, a power of two, and a guard
+/// page, so that threads that do the same are on pages that follow each other here.
 #[inline(always)]
 fn place_of_thread() -> usize {
-    thread_local!(static OWN: Cell<usize> = const { Cell::new(PLACES) });
-    OWN.with(|own| if own.get() < PLACES { own.get() } else { number(own) })
-}
-
-#[cold]
-fn number(own: &Cell<usize>) -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    own.set(NEXT.fetch_add(1, Ordering::Relaxed) % PLACES);
-    own.get()
+    let here = 0_u8;
+    (&raw const here).addr() / 4096 % PLACES
 }
 
 /// What a call is to do next.
@@ -284,17 +282,18 @@ impl Flight {
 impl Slot {
     /// Lets `read` see the cached token, if a call would return it at once. Waits for nobody, and asks the system for nothing.
     #[inline(always)]
-    pub(crate) fn peek<T>(&self, clock: &dyn Clock, wishes: Wishes, read: impl FnOnce(&Snapshot) -> T) -> Option<T> {
+    pub(crate) fn peek<T>(
+        &self,
+        (coarse, clock): (&Coarse, &Arc<dyn Clock>),
+        wishes: &Wishes,
+        read: impl FnOnce(&Snapshot) -> T,
+    ) -> Option<T> {
         let Ok(published) = self.published.places[place_of_thread()].0.try_read() else { return None };
         let Some(snapshot) = &*published else { return None };
         if snapshot.generation < self.published.earliest.load(Ordering::SeqCst) {
             return None;
         }
-        let until = snapshot.serves_until(wishes);
-        if clock.not_after() >= until && nanos(clock.since_boot()) >= until {
-            return None;
-        }
-        Some(read(snapshot))
+        coarse.is_before(clock, snapshot.serves_until(wishes)).then(|| read(snapshot))
     }
 
     /// A token as `call` wants it: the cached one, or another caller's, or from the source, which is asked without a lock

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cache::{Call, Counter, Fetched, Need, Rejected, Source};
-use crate::clock::{Clock, Deadline, SystemClock, nanos};
+use crate::clock::{Clock, Coarse, Deadline, SystemClock, nanos};
 use crate::config::Builder;
 use crate::cooldown::Failure;
 use crate::credential::{Credential, Fingerprint, fingerprint};
@@ -41,7 +41,7 @@ impl Seams {
     /// The system gives no random numbers.
     pub fn system() -> Result<Seams, Error> {
         Ok(Seams {
-            clock: Arc::<SystemClock>::default(),
+            clock: Arc::new(SystemClock),
             store: Arc::new(Memory),
             transport: None,
             registry: Registry::of_process(system_random)?,
@@ -95,6 +95,7 @@ struct Inner {
     seams: Seams,
     transport: Arc<dyn Transport>,
     membership: Membership,
+    coarse: Coarse,
     /// Whether the host has been told that its `min_valid_s` is more than half of a token's life.
     told_cap: AtomicBool,
 }
@@ -119,8 +120,10 @@ impl Client {
         let key = Key::new(&settings, &seams.registry.fingerprint_key);
         let account = (settings.token_url.clone(), settings.client_id.clone());
         let membership = seams.registry.join(key, account, &seams.clock);
+        let coarse = Coarse::new(&*seams.clock);
         Ok(Client(Arc::new(Inner {
             builder,
+            coarse,
             settings,
             seams,
             transport,
@@ -156,8 +159,8 @@ impl Client {
     /// Lets `read` see the token that [`token`](Client::token) would return at once, without taking part in it.
     #[inline(always)]
     pub(crate) fn peek<T>(&self, read: impl FnOnce(&Token) -> T) -> Option<T> {
-        let Inner { settings, seams, membership, .. } = &*self.0;
-        membership.slot.peek(&*seams.clock, settings.wishes, |snapshot| read(&snapshot.token))
+        let Inner { settings, seams, membership, coarse, .. } = &*self.0;
+        membership.slot.peek((coarse, &seams.clock), &settings.wishes, |snapshot| read(&snapshot.token))
     }
 
     /// A usable token that is there already; never sends, never waits.
@@ -273,8 +276,8 @@ impl Client {
     /// once, the same token as when this value was last seen. Never blocks, locks, allocates or calls the system.
     #[inline(always)]
     pub fn generation(&self) -> u64 {
-        let Inner { settings, seams, membership, .. } = &*self.0;
-        membership.slot.peek(&*seams.clock, settings.wishes, |snapshot| snapshot.generation).unwrap_or(0)
+        let Inner { settings, seams, membership, coarse, .. } = &*self.0;
+        membership.slot.peek((coarse, &seams.clock), &settings.wishes, |snapshot| snapshot.generation).unwrap_or(0)
     }
 }
 

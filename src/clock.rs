@@ -1,7 +1,6 @@
 //! Time as an argument: the port, the system's clocks, and the wait that both kinds of time can end.
 
 use std::fmt;
-#[cfg(any(target_os = "linux", target_os = "android"))]
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,10 +13,9 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// Time since 1970 by the wall clock, which people and programs set at will. Only for times that others read.
     fn since_epoch(&self) -> Duration;
 
-    /// Nanoseconds that [`since_boot`](Clock::since_boot) has not passed yet, and is no more than three seconds short of.
-    /// Cheaper: whoever is early even by this time need not ask more.
-    fn not_after(&self) -> u64 {
-        nanos(self.since_boot())
+    /// Whether the times are those of this machine, of which the system has a cheaper clock too.
+    fn is_the_systems(&self) -> bool {
+        false
     }
 
     /// Returns when `event` has happened or [`since_boot`](Clock::since_boot) has reached `until`.
@@ -35,11 +33,8 @@ pub(crate) fn nanos(time: Duration) -> u64 {
 }
 
 /// The clocks of this machine.
-#[derive(Debug, Default)]
-pub(crate) struct SystemClock {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    seen: Seen,
-}
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SystemClock;
 
 // std's Instant does not count suspend on Linux: a laptop would serve a dead token after a night.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -53,14 +48,8 @@ impl Clock for SystemClock {
         Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
     }
 
-    // CLOCK_BOOTTIME would be most of what a cached token costs; the coarse clock costs a quarter of it.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn not_after(&self) -> u64 {
-        let wall = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse).tv_sec as u32;
-        match self.seen.not_after(wall) {
-            Some(boot) => boot,
-            None => self.seen.note(self.since_boot(), wall),
-        }
+    fn is_the_systems(&self) -> bool {
+        true
     }
 
     fn since_epoch(&self) -> Duration {
@@ -79,33 +68,66 @@ impl Clock for SystemClock {
     }
 }
 
-/// What the clock that counts suspend and the wall clock said when both were asked last: seconds, 32 bits of each, so that
-/// they are one word. Suspend shows on the wall clock; while that shows the same second, a second has passed at most. If it
-/// was set back within that second, it is two.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-#[derive(Debug, Default)]
-struct Seen(AtomicU64);
+/// Tells early times apart from late ones without asking for the exact time, which would be most of what a cached token
+/// costs.
+///
+/// One word has what the clock that counts suspend and the wall clock said when both were asked last: seconds, 32 bits of
+/// each. Suspend shows on the wall clock; while that shows the same second, a second has passed at most. If it was set back
+/// within that second, it is two.
+#[derive(Debug)]
+pub(crate) struct Coarse {
+    seen: AtomicU64,
+    /// Never with a test's own time, nor where there is no such clock.
+    is_used: bool,
+}
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-impl Seen {
+impl Coarse {
     /// The rest of the second that the boot clock was in, and these two.
     const LATER: u64 = 3;
 
+    pub(crate) fn new(clock: &dyn Clock) -> Coarse {
+        let there_is = cfg!(any(target_os = "linux", target_os = "android"));
+        Coarse { seen: AtomicU64::new(0), is_used: there_is && clock.is_the_systems() }
+    }
+
+    /// Whether `until`, in nanoseconds since boot, is yet to come.
+    #[inline(always)]
+    pub(crate) fn is_before(&self, clock: &Arc<dyn Clock>, until: u64) -> bool {
+        let wall = if self.is_used { coarse_wall() } else { 0 };
+        let not_after = if self.is_used { self.not_after(wall) } else { None };
+        not_after.is_some_and(|not_after| not_after < until) || self.ask(&**clock, wall, until)
+    }
+
+    /// Nanoseconds since boot that are not over yet; `None`: nobody knows.
     #[inline(always)]
     fn not_after(&self, wall: u32) -> Option<u64> {
-        let seen = self.0.load(Ordering::Relaxed);
+        let seen = self.seen.load(Ordering::Relaxed);
         if seen >> 32 == u64::from(wall) {
-            return Some(((seen & 0xffff_ffff) + Seen::LATER) * 1_000_000_000);
+            return Some(((seen & 0xffff_ffff) + Coarse::LATER) * 1_000_000_000);
         }
         None
     }
 
     #[cold]
-    fn note(&self, boot: Duration, wall: u32) -> u64 {
+    #[inline(never)]
+    fn ask(&self, clock: &dyn Clock, wall: u32, until: u64) -> bool {
+        let boot = clock.since_boot();
         // 2^32 seconds are 136 years.
-        self.0.store(u64::from(wall) << 32 | (boot.as_secs() & 0xffff_ffff), Ordering::Relaxed);
-        nanos(boot)
+        self.seen.store(u64::from(wall) << 32 | (boot.as_secs() & 0xffff_ffff), Ordering::Relaxed);
+        nanos(boot) < until
     }
+}
+
+/// Seconds since 1970, up to ten milliseconds late.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[inline(always)]
+fn coarse_wall() -> u32 {
+    rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse).tv_sec as u32
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn coarse_wall() -> u32 {
+    0
 }
 
 /// Something that happens once and that any number of threads wait for.
@@ -169,26 +191,37 @@ mod tests {
 
     #[test]
     fn a_wait_ends_with_its_time_or_its_event() {
-        let (clock, event) = (SystemClock::default(), Arc::<Event>::default());
+        let (clock, event) = (SystemClock, Arc::<Event>::default());
         clock.wait(&event, clock.since_boot() + Duration::from_millis(1));
         event.set();
         clock.wait(&event, Duration::MAX);
     }
     #[test]
-    fn the_cheap_time_is_never_behind_and_hardly_ahead() {
-        let clock = SystemClock::default();
+    fn the_coarse_clock_says_what_the_exact_one_says() {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let coarse = Coarse::new(&*clock);
         for _ in 0..1000 {
-            let before = nanos(clock.since_boot());
-            let cheap = clock.not_after();
-            assert!(before <= cheap && cheap <= nanos(clock.since_boot()) + 3_000_000_000);
+            let now = nanos(clock.since_boot());
+            assert!(!coarse.is_before(&clock, now));
+            assert!(coarse.is_before(&clock, now + 60_000_000_000));
         }
     }
 
     /// E24, E25: what the wall clock has moved by since both clocks were asked.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     #[test]
-    fn the_cheap_clock_is_believed_while_it_shows_the_second_that_it_showed() {
-        let (boot, wall) = (Duration::from_millis(500_999), 1_795_219_200_i64);
+    fn the_coarse_clock_is_believed_while_it_shows_the_second_that_it_showed() {
+        #[derive(Debug)]
+        struct Boot(Duration);
+        impl Clock for Boot {
+            fn since_boot(&self) -> Duration {
+                self.0
+            }
+            fn since_epoch(&self) -> Duration {
+                unreachable!("not asked")
+            }
+            fn wait(&self, _: &Arc<Event>, _: Duration) {}
+        }
+        let (boot, wall) = (Boot(Duration::from_millis(500_999)), 1_795_219_200_i64);
         for (what, moved, believed) in [
             ("the same second", 0, true),
             ("the next", 1, false),
@@ -197,12 +230,13 @@ mod tests {
             ("forty days back", -40 * 86_400, false),
             ("forty days ahead", 40 * 86_400, false),
         ] {
-            let seen = Seen::default();
-            assert_eq!(seen.note(boot, wall as u32), nanos(boot), "the exact clock was asked");
-            let told = seen.not_after((wall + moved) as u32);
+            let coarse = Coarse::new(&boot);
+            assert!(coarse.ask(&boot, wall as u32, nanos(boot.0) + 1), "the exact clock was asked");
+            assert!(!coarse.ask(&boot, wall as u32, nanos(boot.0)), "and decides");
+            let told = coarse.not_after((wall + moved) as u32);
             assert_eq!(told.is_some(), believed, "{what}");
             // Set back within the second, it shows that second for nearly two.
-            assert!(told.is_none_or(|told| told >= nanos(boot + Duration::from_secs(2))), "{what}");
+            assert!(told.is_none_or(|told| told >= nanos(boot.0 + Duration::from_secs(2))), "{what}");
         }
     }
 }
