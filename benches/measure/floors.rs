@@ -8,19 +8,19 @@ use rustix::time::{ClockId, clock_gettime};
 
 pub struct Floor {
     snapshot: ArcSwap<Snapshot>,
-    token: Arc<Vec<u8>>,
     lock: Mutex<u64>,
 }
 
 struct Snapshot {
     valid_until: [i64; 2],
     text: Vec<u8>,
+    token: Arc<[u8]>,
 }
 
 impl Floor {
     pub fn new(bytes: usize) -> Floor {
-        let snapshot = Arc::new(Snapshot { valid_until: [i64::MAX; 2], text: vec![b'x'; bytes] });
-        Floor { snapshot: snapshot.into(), token: Arc::new(vec![]), lock: Mutex::new(0) }
+        let snapshot = Snapshot { valid_until: [i64::MAX; 2], text: vec![b'x'; bytes], token: Arc::new([]) };
+        Floor { snapshot: Arc::new(snapshot).into(), lock: Mutex::new(0) }
     }
 
     /// The two coarse clocks.
@@ -32,20 +32,21 @@ impl Floor {
     /// The same, a valid snapshot, and the copy of its text.
     #[inline(never)]
     pub extern "C" fn copy_valid(&self, buffer: &mut [u8; 8192]) -> bool {
+        self.valid(|snapshot| buffer[..snapshot.text.len()].copy_from_slice(&snapshot.text)).is_some()
+    }
+
+    /// The same with a reference taken and given back.
+    #[inline(never)]
+    pub extern "C" fn count_valid(&self) -> bool {
+        self.valid(|snapshot| black_box(snapshot.token.clone())).is_some()
+    }
+
+    #[inline(always)]
+    fn valid<T>(&self, read: impl FnOnce(&Snapshot) -> T) -> Option<T> {
         let now = now();
         let snapshot = self.snapshot.load();
         let valid = now[0] < snapshot.valid_until[0] && now[1] < snapshot.valid_until[1];
-        if valid {
-            buffer[..snapshot.text.len()].copy_from_slice(&snapshot.text);
-        }
-        valid
-    }
-
-    /// The two coarse clocks, and a reference taken and given back.
-    #[inline(never)]
-    pub extern "C" fn count(&self) {
-        black_box(now());
-        drop(black_box(self.token.clone()));
+        valid.then(|| read(&snapshot))
     }
 
     /// The clock that counts suspend.
