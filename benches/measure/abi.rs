@@ -1,6 +1,7 @@
 //! The shared library as it is shipped, used as a C program uses it: loaded at run time, through its C functions.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::mem::transmute;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::ptr::null_mut;
@@ -27,7 +28,11 @@ macro_rules! functions {
                     let $name = unsafe { dlsym(library, concat!("tokauth_", stringify!($name), "\0").as_ptr().cast()) };
                     assert!(!$name.is_null(), "there is no tokauth_{}", stringify!($name));
                 )*
-                Abi { $($name: unsafe { std::mem::transmute::<*mut c_void, _>($name) }),* }
+                Abi {
+                    $($name: unsafe {
+                        transmute::<*mut c_void, unsafe extern "C" fn($($argument),*) $(-> $result)?>($name)
+                    }),*
+                }
             }
         }
     };
