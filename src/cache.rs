@@ -124,14 +124,14 @@ pub(crate) struct Snapshot {
     lifetime: Lifetime,
     /// No refresh ahead before this; nanoseconds since boot.
     pause_until: AtomicU64,
-    /// What [`serves_until`](Snapshot::serves_until) is for whoever wishes for nothing in particular.
+    /// What [`serves_until`](Snapshot::serves_until) is for whoever wishes for nothing in particular. 0: withdrawn.
     until: AtomicU64,
 }
 
 impl Snapshot {
     fn new(fetched: Fetched, generation: u64) -> Snapshot {
         let Fetched { token, lifetime } = fetched;
-        let [pause_until, until] = [const { AtomicU64::new(0) }; 2];
+        let (pause_until, until) = (AtomicU64::new(0), AtomicU64::new(1));
         let snapshot = Snapshot { token, generation, lifetime, pause_until, until };
         snapshot.pause(Duration::ZERO);
         snapshot
@@ -162,7 +162,16 @@ impl Snapshot {
 
     #[inline(never)]
     fn serves_as_wished(&self, wishes: Wishes) -> u64 {
-        self.lifetime.fresh_until(wishes).min(self.due(wishes))
+        if self.is_withdrawn() { 0 } else { self.lifetime.fresh_until(wishes).min(self.due(wishes)) }
+    }
+
+    /// From now on nobody is served it, wherever it is.
+    fn withdraw(&self) {
+        self.until.store(0, Ordering::SeqCst);
+    }
+
+    fn is_withdrawn(&self) -> bool {
+        self.until.load(Ordering::SeqCst) == 0
     }
 
     /// Whether it may be handed out where no other is to be had: the default margin is a precaution, one that the host
@@ -175,14 +184,10 @@ impl Snapshot {
 
 /// What readers see: nothing, or the token in service. Each thread reads from its own place, whose lock only it and a
 /// writer touch, so that readers do not slow each other down. Nobody waits for a lock: who does not get it at once, or
-/// finds a token from before the earliest that is valid, goes the way of the slot's mutex. (So does who finds a lock that
-/// was held when its process was forked.)
-#[derive(Debug)]
-struct Published {
-    /// No token of an earlier generation is served.
-    earliest: AtomicU64,
-    places: [Place; PLACES],
-}
+/// finds a token that is withdrawn, goes the way of the slot's mutex. (So does who finds a lock that was held when its
+/// process was forked.)
+#[derive(Debug, Default)]
+struct Published([Place; PLACES]);
 
 const PLACES: usize = 8;
 
@@ -191,39 +196,21 @@ const PLACES: usize = 8;
 #[repr(align(64))]
 struct Place(RwLock<Option<Arc<Snapshot>>>);
 
-impl Default for Published {
-    fn default() -> Published {
-        Published { earliest: AtomicU64::new(1), places: Default::default() }
-    }
-}
-
 impl Published {
-    /// Puts it into service; the one before is valid until all have this one. Under the slot's mutex.
-    fn put(&self, snapshot: &Arc<Snapshot>) {
-        for place in &self.places {
-            place.put(Some(snapshot));
-        }
-        self.earliest.store(snapshot.generation, Ordering::SeqCst);
+    /// Under the slot's mutex.
+    fn put(&self, snapshot: Option<&Arc<Snapshot>>) {
+        self.0.iter().for_each(|place| place.put(snapshot));
     }
 
-    /// Takes all up to this generation out of service. Under the slot's mutex.
-    fn withdraw(&self, generation: u64) {
-        self.earliest.store(generation + 1, Ordering::SeqCst);
-        for place in &self.places {
-            place.put(None);
-        }
-    }
-
-    /// Puts it into the place of a thread that had nothing there; a writer may have found that locked.
+    /// For a thread that found nothing there to serve: a writer may have found the place locked.
     fn repair(&self, snapshot: &Arc<Snapshot>) {
-        self.places[place_of_thread()].put(Some(snapshot));
+        self.0[place_of_thread()].put(Some(snapshot));
     }
 
     /// The newest in service, as far as it can be seen without waiting.
     fn newest(&self) -> Option<Arc<Snapshot>> {
-        let seen = self.places.iter().filter_map(|place| place.0.try_read().ok()?.clone());
-        let earliest = self.earliest.load(Ordering::SeqCst);
-        seen.filter(|snapshot| snapshot.generation >= earliest).max_by_key(|snapshot| snapshot.generation)
+        let seen = self.0.iter().filter_map(|place| place.0.try_read().ok()?.clone());
+        seen.filter(|snapshot| !snapshot.is_withdrawn()).max_by_key(|snapshot| snapshot.generation)
     }
 }
 
@@ -288,11 +275,8 @@ impl Slot {
         wishes: &Wishes,
         read: impl FnOnce(&Snapshot) -> T,
     ) -> Option<T> {
-        let Ok(published) = self.published.places[place_of_thread()].0.try_read() else { return None };
+        let Ok(published) = self.published.0[place_of_thread()].0.try_read() else { return None };
         let Some(snapshot) = &*published else { return None };
-        if snapshot.generation < self.published.earliest.load(Ordering::SeqCst) {
-            return None;
-        }
         coarse.is_before(clock, snapshot.serves_until(wishes)).then(|| read(snapshot))
     }
 
@@ -453,14 +437,19 @@ impl Slot {
         let served = state.cached.as_ref().is_some_and(|cached| cached.lifetime.has_served(nanos(now)));
         state.brake.replaced(served, now);
         let snapshot = Arc::new(Snapshot::new(fetched, self.generations.fetch_add(1, Ordering::SeqCst) + 1));
-        self.published.put(&snapshot);
-        state.cached = Some(snapshot);
+        // The one before is valid until everybody has this one.
+        self.published.put(Some(&snapshot));
+        if let Some(before) = state.cached.replace(snapshot) {
+            before.withdraw();
+        }
     }
 
     fn drop_token(&self, state: &mut State) {
-        state.cached = None;
         state.landed = None;
-        self.published.withdraw(self.generations.load(Ordering::SeqCst));
+        if let Some(cached) = state.cached.take() {
+            cached.withdraw();
+        }
+        self.published.put(None);
     }
 
     /// A forked child has neither the parent's threads nor what they were about to do; what was published, it has.

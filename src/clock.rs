@@ -71,13 +71,13 @@ impl Clock for SystemClock {
 /// Tells early times apart from late ones without asking for the exact time, which would be most of what a cached token
 /// costs.
 ///
-/// One word has what the clock that counts suspend and the wall clock said when both were asked last: seconds, 32 bits of
-/// each. Suspend shows on the wall clock; while that shows the same second, a second has passed at most. If it was set back
-/// within that second, it is two.
+/// One word has what the wall clock said when the one that counts suspend was asked last, and what that cannot have reached
+/// yet: seconds, 32 bits of each. Suspend shows on the wall clock; while that shows the same second, a second has passed at
+/// most. If it was set back within that second, it is two.
 #[derive(Debug)]
 pub(crate) struct Coarse {
     seen: AtomicU64,
-    /// Never with a test's own time, nor where there is no such clock.
+    /// Not with a test's own time, nor where there is no such clock: then nothing is ever seen.
     is_used: bool,
 }
 
@@ -87,15 +87,14 @@ impl Coarse {
 
     pub(crate) fn new(clock: &dyn Clock) -> Coarse {
         let there_is = cfg!(any(target_os = "linux", target_os = "android"));
-        Coarse { seen: AtomicU64::new(0), is_used: there_is && clock.is_the_systems() }
+        Coarse { seen: AtomicU64::new(u64::MAX), is_used: there_is && clock.is_the_systems() }
     }
 
     /// Whether `until`, in nanoseconds since boot, is yet to come.
     #[inline(always)]
     pub(crate) fn is_before(&self, clock: &Arc<dyn Clock>, until: u64) -> bool {
-        let wall = if self.is_used { coarse_wall() } else { 0 };
-        let not_after = if self.is_used { self.not_after(wall) } else { None };
-        not_after.is_some_and(|not_after| not_after < until) || self.ask(&**clock, wall, until)
+        let is_surely = self.not_after(coarse_wall()).is_some_and(|not_after| not_after < until);
+        is_surely || self.ask(clock, until)
     }
 
     /// Nanoseconds since boot that are not over yet; `None`: nobody knows.
@@ -103,18 +102,25 @@ impl Coarse {
     fn not_after(&self, wall: u32) -> Option<u64> {
         let seen = self.seen.load(Ordering::Relaxed);
         if seen >> 32 == u64::from(wall) {
-            return Some(((seen & 0xffff_ffff) + Coarse::LATER) * 1_000_000_000);
+            return Some((seen & 0xffff_ffff) * 1_000_000_000);
         }
         None
     }
 
     #[cold]
     #[inline(never)]
-    fn ask(&self, clock: &dyn Clock, wall: u32, until: u64) -> bool {
-        let boot = clock.since_boot();
-        // 2^32 seconds are 136 years.
-        self.seen.store(u64::from(wall) << 32 | (boot.as_secs() & 0xffff_ffff), Ordering::Relaxed);
+    fn ask(&self, clock: &Arc<dyn Clock>, until: u64) -> bool {
+        let (wall, boot) = (coarse_wall(), clock.since_boot());
+        if self.is_used {
+            self.note(wall, boot);
+        }
         nanos(boot) < until
+    }
+
+    fn note(&self, wall: u32, boot: Duration) {
+        // 2^32 seconds are 136 years.
+        let later = (boot.as_secs() + Coarse::LATER) & 0xffff_ffff;
+        self.seen.store(u64::from(wall) << 32 | later, Ordering::Relaxed);
     }
 }
 
@@ -210,18 +216,7 @@ mod tests {
     /// E24, E25: what the wall clock has moved by since both clocks were asked.
     #[test]
     fn the_coarse_clock_is_believed_while_it_shows_the_second_that_it_showed() {
-        #[derive(Debug)]
-        struct Boot(Duration);
-        impl Clock for Boot {
-            fn since_boot(&self) -> Duration {
-                self.0
-            }
-            fn since_epoch(&self) -> Duration {
-                unreachable!("not asked")
-            }
-            fn wait(&self, _: &Arc<Event>, _: Duration) {}
-        }
-        let (boot, wall) = (Boot(Duration::from_millis(500_999)), 1_795_219_200_i64);
+        let (boot, wall) = (Duration::from_millis(500_999), 1_795_219_200_i64);
         for (what, moved, believed) in [
             ("the same second", 0, true),
             ("the next", 1, false),
@@ -230,13 +225,12 @@ mod tests {
             ("forty days back", -40 * 86_400, false),
             ("forty days ahead", 40 * 86_400, false),
         ] {
-            let coarse = Coarse::new(&boot);
-            assert!(coarse.ask(&boot, wall as u32, nanos(boot.0) + 1), "the exact clock was asked");
-            assert!(!coarse.ask(&boot, wall as u32, nanos(boot.0)), "and decides");
+            let coarse = Coarse::new(&SystemClock);
+            coarse.note(wall as u32, boot);
             let told = coarse.not_after((wall + moved) as u32);
             assert_eq!(told.is_some(), believed, "{what}");
             // Set back within the second, it shows that second for nearly two.
-            assert!(told.is_none_or(|told| told >= nanos(boot.0 + Duration::from_secs(2))), "{what}");
+            assert!(told.is_none_or(|told| told >= nanos(boot + Duration::from_secs(2))), "{what}");
         }
     }
 }

@@ -93,10 +93,11 @@ impl InC {
         InC { abi: self.abi, client }
     }
 
+    /// A token that is cached already: nothing is judged here, so that little but the two calls is measured.
+    #[inline(always)]
     pub fn token_and_free(&self) {
         let mut token = null_mut();
-        let status = unsafe { (self.abi.client_token)(self.client, 0, &raw mut token, null_mut()) };
-        assert_eq!(status, 0);
+        unsafe { (self.abi.client_token)(self.client, 0, &raw mut token, null_mut()) };
         unsafe { (self.abi.token_free)(token) };
     }
 

@@ -24,15 +24,16 @@ pub struct Row<'a> {
     calls: Box<dyn Fn(usize, u64) + Sync + 'a>,
 }
 
-fn row<'a>(
+/// `calls` makes of a thread's number the call that this thread repeats.
+fn row<'a, C: FnMut(&mut Buffer)>(
     name: &'static str,
     floor: Option<(&'static str, f64)>,
-    call: impl Fn(usize, &mut Buffer) + Sync + 'a,
+    calls: impl Fn(usize) -> C + Sync + 'a,
 ) -> Row<'a> {
     let calls = move |thread, times| {
-        let mut buffer = [0; size_of::<Buffer>()];
+        let (mut call, mut buffer) = (calls(thread), [0; size_of::<Buffer>()]);
         for _ in 0..times {
-            call(thread, &mut buffer);
+            call(&mut buffer);
         }
     };
     Row { name, floor, calls: Box::new(calls) }
@@ -60,32 +61,68 @@ impl Clients {
             c: (0..count).map(|number| c.with_scope(&scope(number))).collect(),
         };
         clients.rust.iter().for_each(|client| drop(client.token().unwrap()));
-        clients.c.iter().for_each(InC::token_and_free);
+        clients.c.iter().for_each(|client| {
+            client.token_and_free();
+            assert_ne!(client.generation(), 0, "it is cached");
+        });
         clients
     }
 
     /// With `own`, each thread has a client of its own.
     pub fn rows(&self, own: bool) -> Vec<Row<'_>> {
         let of = move |thread| if own { thread } else { 0 };
-        let bytes = [b'x'; 1200];
+        let (rust, c, floor) = (
+            move |thread| &self.rust[of(thread)],
+            move |thread| &self.c[of(thread)],
+            move |thread| &self.floors[of(thread)],
+        );
+        const BYTES: &[u8; 1200] = &[b'x'; 1200];
         vec![
-            row("two coarse clocks", None, move |i, _| self.floors[of(i)].clocks()),
-            row("CLOCK_BOOTTIME", None, move |i, _| self.floors[of(i)].boottime()),
-            row("copy of 1,200 bytes", None, move |i, buffer| self.floors[of(i)].copy(&bytes, buffer)),
-            row("mutex", None, move |i, _| self.floors[of(i)].lock()),
-            row(COUNT, None, move |i, _| assert!(self.floors[of(i)].count_valid())),
-            row(COPY, None, move |i, buffer| assert!(self.floors[of(i)].copy_valid(buffer))),
-            row("Rust token(), drop", Some((COUNT, 1.5)), move |i, _| drop(black_box(self.rust[of(i)].token()))),
-            row("C token, free", Some((COUNT, 1.5)), move |i, _| self.c[of(i)].token_and_free()),
-            row("C copy_authorization", Some((COPY, 1.3)), move |i, buffer| {
-                assert_eq!(self.c[of(i)].copy_authorization(buffer), 0);
+            row("two coarse clocks", None, move |thread| {
+                let floor = floor(thread);
+                move |_| floor.clocks()
             }),
-            row("C generation", Some((COUNT, 1.5)), move |i, _| assert_ne!(self.c[of(i)].generation(), 0)),
+            row("CLOCK_BOOTTIME", None, move |thread| {
+                let floor = floor(thread);
+                move |_| floor.boottime()
+            }),
+            row("copy of 1,200 bytes", None, move |thread| {
+                let floor = floor(thread);
+                move |buffer| floor.copy(BYTES, buffer)
+            }),
+            row("mutex", None, move |thread| {
+                let floor = floor(thread);
+                move |_| floor.lock()
+            }),
+            row(COUNT, None, move |thread| {
+                let floor = floor(thread);
+                move |_| floor.count()
+            }),
+            row(COPY, None, move |thread| {
+                let floor = floor(thread);
+                move |buffer| assert!(floor.copy_valid(buffer))
+            }),
+            row("Rust token(), drop", Some((COUNT, 1.5)), move |thread| {
+                let client = rust(thread);
+                move |_| drop(black_box(client.token()))
+            }),
+            row("C token, free", Some((COUNT, 1.5)), move |thread| {
+                let client = c(thread);
+                move |_| client.token_and_free()
+            }),
+            row("C copy_authorization", Some((COPY, 1.3)), move |thread| {
+                let client = c(thread);
+                move |buffer| assert_eq!(client.copy_authorization(buffer), 0)
+            }),
+            row("C generation", Some((COUNT, 1.5)), move |thread| {
+                let client = c(thread);
+                move |_| assert_ne!(client.generation(), 0)
+            }),
         ]
     }
 }
 
-const COUNT: &str = "clocks, snapshot, count";
+const COUNT: &str = "clocks, count up and down";
 const COPY: &str = "clocks, snapshot, copy";
 
 /// Nanoseconds of wall time by the calls of all threads.

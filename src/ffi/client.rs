@@ -65,8 +65,11 @@ fn ask(client: &Client, flags: u32) -> Result<Token, Fault> {
 /// `client` is NULL or a live client.
 #[inline(always)]
 unsafe fn in_passing<T>(client: *const tokauth_client, flags: u32, read: impl FnOnce(&Token) -> T) -> Option<T> {
+    if flags != 0 {
+        return None;
+    }
     // SAFETY: NULL or live, as the caller promised.
-    let client = unsafe { client.as_ref() }.filter(|_| flags == 0)?;
+    let client = unsafe { client.as_ref() }?;
     client.client.peek(read) // nothing on this way panics, so nothing is to be caught
 }
 

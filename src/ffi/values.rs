@@ -174,7 +174,8 @@ pub unsafe extern "C" fn tokauth_token_free(token: *mut tokauth_token) {
         let data: *const TokenData = token.cast_const().cast();
         // SAFETY: not NULL, and the caller gives up its reference.
         let data = unsafe { Arc::from_raw(data) };
-        drop(data); // texts are wiped and freed, which does not panic
+        // The last owner's claim: texts are wiped and freed, which does not panic.
+        drop(Arc::into_inner(data));
     }
 }
 
