@@ -5,17 +5,18 @@ import os
 import statistics
 import threading
 import time
-from ctypes import CDLL, PyDLL, c_uint32
+from ctypes import CDLL, PyDLL, c_uint32, c_void_p
+from functools import partial
 
 import tokauth
 
 THREADS, CALLS, ROUNDS = (1, 2, 4, 8), 40_000, 5
 
 
-def empty(library):
-    function = library(os.environ["LIBTOKAUTH_PATH"]).tokauth_version_number
-    function.restype, function.argtypes = c_uint32, []
-    return function
+def empty(library, name="tokauth_version_number", *argument):
+    function = getattr(library(os.environ["LIBTOKAUTH_PATH"]), name)
+    function.restype, function.argtypes = c_uint32, [c_void_p for _ in argument]
+    return partial(function, *argument)
 
 
 def per_call(calls):
@@ -44,6 +45,9 @@ rows = {
     "authorization(), own clients": [each.authorization for each in own],
     "empty call, PyDLL": [empty(PyDLL)] * max(THREADS),
     "empty call, CDLL": [empty(CDLL)] * max(THREADS),
+    # NULL is no handle: it looks at nothing either.
+    "empty call of a handle, PyDLL": [empty(PyDLL, "tokauth_token_header_count", None)] * max(THREADS),
+    "empty call of a handle, CDLL": [empty(CDLL, "tokauth_token_header_count", None)] * max(THREADS),
 }
 samples = {(name, count): [] for name in rows for count in THREADS}
 for calls in rows.values():

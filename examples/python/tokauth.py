@@ -75,7 +75,7 @@ _FUNCTIONS = {
 }
 
 _lib: CDLL | None = None
-_generation: Callable[[c_void_p | None], int]
+_generation: Callable[[object], int]
 
 
 def load(path: str | None = None) -> CDLL:
@@ -96,9 +96,9 @@ def load(path: str | None = None) -> CDLL:
             function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError) as error:
         raise ImportError(f"libtokauth cannot be used: {error}", path=path) from error
-    # It never blocks, so giving up the GIL for it would only cost.
+    # It never blocks, so giving up the GIL for it would only cost; so would converting what is a c_void_p already.
     _generation = PyDLL(path).tokauth_client_generation
-    _generation.restype, _generation.argtypes = c_uint64, [c_void_p]
+    _generation.restype = c_uint64
     _lib = lib
     return lib
 
@@ -265,9 +265,12 @@ class Client:
             load().tokauth_config_set_log(config, _log, logger, _forget_logger)
         self._adopt(_make("client", "tokauth_client_new", config))
 
-    def _adopt(self, handle: _Handle) -> None:
-        self._handle: _Handle | None = handle
-        self._kept: tuple[int, Token | None] = (0, None)  # the token last seen, and its generation
+    def _adopt(self, handle: _Handle | None) -> None:
+        self._handle = handle
+        # What authorization() looks at, all at once: the token last seen, its generation (0 means none to the library), its
+        # Authorization header; and what ctypes passes to C without converting, with the handle that must outlive the call.
+        self._kept: tuple[int, Token | None, str | None, _Handle | None, object]
+        self._kept = (-1, None, None, handle, c_void_p.from_param(handle and handle.value))
 
     def __enter__(self) -> Client:
         return self
@@ -277,25 +280,29 @@ class Client:
 
     def close(self) -> None:
         """Gives the client up; calls in other threads finish. Later ones fail with ERR_INVALID_ARGUMENT."""
-        self._handle, self._kept = None, (0, None)
+        self._adopt(None)
 
     def token(self, cached_only: bool = False, force_refresh: bool = False) -> Token:
         """A usable token: the kept one, or a new one. Blocks for at most the option timeout_ms.
 
         cached_only never sends or waits (ERR_NOT_CACHED); force_refresh is for a person who presses a button.
         """
-        generation = _generation(self._handle)
-        kept, token = self._kept
-        if generation and generation == kept and token is not None and not force_refresh:
+        kept, token, _, handle, argument = self._kept
+        generation = _generation(argument)
+        if generation == kept and token is not None and not force_refresh:
             return token
         flags = CACHED_ONLY * cached_only | FORCE_REFRESH * force_refresh
-        token = Token(_make("token", "tokauth_client_token", self._handle, flags))
-        if generation == _generation(self._handle):  # or the token may belong to an older generation
-            self._kept = (generation, token)
+        token = Token(_make("token", "tokauth_client_token", handle, flags))
+        # The token may belong to an older generation, or the client be closed by now.
+        if generation and generation == _generation(argument) and handle is self._handle:
+            self._kept = (generation, token, token.authorization, handle, argument)
         return token
 
     def authorization(self) -> str:
         """The value of the Authorization header: the same str while the token is good. Blocks as token()."""
+        generation, _, text, _handle, argument = self._kept
+        if generation == _generation(argument) and text is not None:
+            return text
         token = self.token()
         if token.authorization is None:
             message = "this provider's API takes no Authorization header; use headers()"
