@@ -1,6 +1,5 @@
 //! What is known of one client id at one token endpoint, whatever scope or secret it is asked with.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::cooldown::{Failure, limit};
@@ -8,6 +7,7 @@ use crate::credential::Fingerprint;
 use crate::error::{Error, ErrorKind, RetryClass};
 use crate::process::PerProcess;
 use crate::skew::Skew;
+use crate::sync::Mutex;
 
 /// A credential that was refused as often as it may be is not tried again for so long.
 const LOCKED_FOR: Duration = Duration::from_secs(24 * 3600);

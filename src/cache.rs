@@ -2,8 +2,7 @@
 //!
 //! A mutex guards every change; whoever finds a token that will do reads what was published of it, and waits for nobody.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Coarse, Deadline, Event, nanos};
@@ -13,6 +12,7 @@ use crate::error::{Error, ErrorKind, RetryClass, Step};
 use crate::expiry::{Lifetime, Wishes};
 use crate::log::{Log, LogLevel};
 use crate::process::PerProcess;
+use crate::sync::{AtomicU64, Mutex, Ordering, PoisonError, RwLock, stack_page};
 use crate::token::Token;
 
 /// Who refreshes ahead holds a valid token already, and waits no longer than this for the new one.
@@ -227,12 +227,11 @@ impl Place {
     }
 }
 
-/// Threads are told apart by the page of the stack that they are on. Stacks are so many pages, a power of two, and a guard
-/// page, so that threads that do the same are on pages that follow each other here.
+/// Stacks are so many pages, a power of two, and a guard page, so that threads that do the same have places that follow
+/// each other.
 #[inline(always)]
 fn place_of_thread() -> usize {
-    let here = 0_u8;
-    (&raw const here).addr() / 4096 % PLACES
+    stack_page() % PLACES
 }
 
 /// What a call is to do next.

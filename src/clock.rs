@@ -1,9 +1,10 @@
 //! Time as an argument: the port, the system's clocks, and the wait that both kinds of time can end.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::sync::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// Two clocks and a way to wait. Tests bring a virtual one.
 pub trait Clock: Send + Sync + fmt::Debug {

@@ -24,8 +24,13 @@ mod secret;
 mod settings;
 mod skew;
 mod store;
+mod sync;
 mod token;
 mod transport;
+
+#[cfg(all(test, shuttle))]
+#[path = "../tests/model/mod.rs"]
+mod model;
 
 pub use cache::Counter;
 pub use client::Client;

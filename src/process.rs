@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::process;
-use std::sync::{Mutex, PoisonError, TryLockError};
 
 use once_cell::race::OnceBox;
+
+use crate::sync::{Mutex, PoisonError, TryLockError};
 
 /// Something with locks in it, or with connections. After `fork` a lock may be held by a thread that the child does not
 /// have, and a connection is the parent's: the first call in the child puts something new behind it. Whoever asks here is

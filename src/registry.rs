@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use once_cell::race::OnceBox;
@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::process::PerProcess;
 use crate::settings::Key;
+use crate::sync::Mutex;
 use crate::transport::Places;
 
 /// So many slots without a client are kept while their tokens live: a client made per call still sends one request.

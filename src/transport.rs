@@ -7,7 +7,6 @@ mod tls;
 
 use std::fmt;
 use std::io::{self, Read};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
@@ -20,6 +19,7 @@ use crate::process::PerProcess;
 use crate::request::Head;
 use crate::response::Reply;
 use crate::secret::Secret;
+use crate::sync::Mutex;
 
 use connect::Connections;
 use fault::{is_plain, lost, not_sound};
