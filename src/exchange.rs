@@ -142,9 +142,9 @@ impl Exchange<'_> {
             let Some(wait) = again.filter(|wait| *wait < deadline.remaining()) else {
                 return Err(Failure { error, credential: Some(credential), held_until: None });
             };
-            settings
-                .log
-                .line(LogLevel::Info, || format!("{}: asks again in {} ms", settings.provider.name, wait.as_millis()));
+            settings.log.line(LogLevel::Info, || {
+                format!("{}: asks again in {} ms", settings.provider.name, wait.as_millis())
+            });
             if !wait.is_zero() {
                 self.clock.sleep(now.saturating_add(wait));
             }
@@ -165,9 +165,9 @@ impl Exchange<'_> {
     fn came(&self, fetched: &Fetched, took: Duration) {
         let settings = self.settings;
         let (name, life) = (&settings.provider.name, fetched.lifetime.life);
-        settings
-            .log
-            .line(LogLevel::Info, || format!("{name}: a token for {} s, in {} ms", life.as_secs(), took.as_millis()));
+        settings.log.line(LogLevel::Info, || {
+            format!("{name}: a token for {} s, in {} ms", life.as_secs(), took.as_millis())
+        });
         if life.is_zero() {
             settings.log.line(LogLevel::Warning, || {
                 format!("{name}: the token had no life left when it came; is this machine's clock right?")

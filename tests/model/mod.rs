@@ -1,12 +1,12 @@
-//! What callers may rely on, whoever runs when: slot, flight, event, publication and clock under shuttle, which tries many
-//! orders, or all of them where they are few. `tests/mutants.rs` breaks the source and expects to hear of it from here.
+//! What callers may rely on, whoever runs when: slot, flight, event, publication and clock under shuttle, which tries
+//! many orders, or all of them where they are few. `tests/mutants.rs` breaks the source and expects to hear of it here.
 //!
 //! ```sh
-//! RUSTFLAGS="--cfg shuttle" cargo test --lib --target-dir target/model model::
+//! RUSTFLAGS="--cfg shuttle" cargo test --lib --profile model --target-dir target/model model::
 //! ```
 //!
-//! A failure prints its schedule; `shuttle::replay` runs it again. Seen are locks, events and atomics as if all of these
-//! were `SeqCst`, and no time but the models' own.
+//! A failure prints its schedule; `shuttle::replay` runs it again. Seen are locks, events and atomics, as if each of
+//! them were `SeqCst`, and no time but the models' own.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
 mod world;
