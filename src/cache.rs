@@ -286,7 +286,13 @@ impl Slot {
         let mut abandoned = None;
         loop {
             match self.decide(call, begun_before, abandoned) {
-                Decision::Serve(outcome) => return outcome,
+                Decision::Serve(outcome) => {
+                    call.line(LogLevel::Debug, || match &outcome {
+                        Ok(_) => "serves the cached token, which another caller renews or nobody may".to_owned(),
+                        Err(error) => format!("another caller's request has just failed: {error}"),
+                    });
+                    return outcome;
+                }
                 Decision::Wait(flight) => {
                     self.counters.add(Counter::Waits);
                     call.line(LogLevel::Debug, || "waits for another caller's request".to_owned());
@@ -310,6 +316,9 @@ impl Slot {
                     return self.last_resort(call, bound.error);
                 }
                 Decision::Fetch(landing) => {
+                    if abandoned.is_some() {
+                        call.line(LogLevel::Info, || "takes over from a caller that ran out of time".to_owned());
+                    }
                     return self.fly(call, landing, &call.deadline).or_else(|error| self.last_resort(call, error));
                 }
                 Decision::RefreshAhead(landing, deadline) => {

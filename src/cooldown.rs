@@ -22,18 +22,40 @@ const TOLD_MIN: Duration = Duration::from_secs(1);
 const TOLD_MAX: Duration = Duration::from_secs(3600);
 
 /// The attempts of one call.
-#[derive(Debug, Default)]
-pub(crate) struct Attempts(u32);
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    failed: u32,
+    /// The last calls failed too: this one only knocks.
+    knock: bool,
+    corrected: bool,
+}
 
 impl Attempts {
-    /// How long to wait before the next attempt; `None`: there is none. `draw` is random.
-    pub(crate) fn after(&mut self, error: &Error, draw: u8) -> Option<Duration> {
-        self.0 += 1;
+    pub(crate) fn new(knock: bool) -> Attempts {
+        Attempts { failed: 0, knock, corrected: false }
+    }
+
+    /// Whether one was signed for a corrected time.
+    pub(crate) fn were_corrected(&self) -> bool {
+        self.corrected
+    }
+
+    /// How long to wait before the next attempt; `None`: there is none. `mistimed`: it may have been refused for the time
+    /// that it told, and would tell another one now. `draw` is random.
+    pub(crate) fn after(&mut self, error: &Error, mistimed: bool, draw: u8) -> Option<Duration> {
+        if mistimed && !self.corrected {
+            self.corrected = true;
+            return Some(Duration::ZERO);
+        }
+        if self.knock {
+            return None;
+        }
+        self.failed += 1;
         let (tries, base) = match (error.retry_class(), error.kind()) {
             // It says by itself how long, and once is enough.
             (_, ErrorKind::RateLimited) => {
                 let told = error.retry_after()?.max(TOLD_MIN);
-                return (self.0 < OTHER_TRIES && told <= TOLD_WAIT_MAX).then_some(told);
+                return (self.failed < OTHER_TRIES && told <= TOLD_WAIT_MAX).then_some(told);
             }
             (RetryClass::NotSent, ErrorKind::Network | ErrorKind::Server) => (UNSENT_TRIES, UNSENT_WAIT),
             // Read, and no use: so is the next one.
@@ -42,10 +64,10 @@ impl Attempts {
             (RetryClass::Ambiguous, _) => (OTHER_TRIES, OTHER_WAIT),
             _ => return None,
         };
-        if self.0 >= tries || error.retry_after().is_some_and(|told| told > TOLD_WAIT_MAX) {
+        if self.failed >= tries || error.retry_after().is_some_and(|told| told > TOLD_WAIT_MAX) {
             return None;
         }
-        let longest = base.saturating_mul(1 << (self.0 - 1)).min(WAIT_MAX);
+        let longest = base.saturating_mul(1 << (self.failed - 1)).min(WAIT_MAX);
         Some(error.retry_after().unwrap_or_default().max(longest * u32::from(draw) / 255))
     }
 }

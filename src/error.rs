@@ -38,7 +38,7 @@ pub enum ErrorKind {
 pub enum RetryClass {
     /// Nothing left that could bring a token, or the provider asks to send it again.
     NotSent,
-    /// The provider answered, and certainly issued none.
+    /// The provider, or the proxy before it, answered, and certainly issued none.
     Refused,
     /// A token may have been issued and lost.
     Ambiguous,

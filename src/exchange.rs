@@ -107,7 +107,10 @@ impl Exchange<'_> {
     /// A token from the provider, kept in the store. `knock`: with a single attempt, since the last ones failed.
     pub(crate) fn request(&self, deadline: &Deadline, knock: bool) -> Result<Fetched, Failure> {
         let settings = self.settings;
-        let secret = settings.credential.read().inspect_err(|error| self.failed(error, Duration::ZERO))?;
+        let secret = settings.credential.read().inspect_err(|error| {
+            self.counters.add(Counter::Failures);
+            self.tell(error, Duration::ZERO, None);
+        })?;
         let credential = fingerprint(self.fingerprint_key, &secret);
         let lockout = settings.provider.limits.lockout;
         let began = self.clock.since_boot();
@@ -115,36 +118,23 @@ impl Exchange<'_> {
             return Err(failure);
         }
         let plan = Plan::new(settings, secret);
-        let (mut attempts, mut mistimed) = (Attempts::default(), false);
+        let mut attempts = Attempts::new(knock);
         let fetched = loop {
-            let outcome = self.attempt(&plan, credential, deadline);
-            let now = self.clock.since_boot();
-            let took = now.saturating_sub(began);
-            let failed = match outcome {
+            let Failed { error, mistimed } = match self.attempt(&plan, credential, deadline) {
                 Ok(fetched) => break fetched,
                 Err(failed) => failed,
             };
-            let error = failed.error;
-            self.failed(&error, took);
+            let now = self.clock.since_boot();
+            self.counters.add(Counter::Failures);
             self.account.failed(credential, &error, lockout, now);
-            let again = if failed.mistimed && !mistimed {
-                mistimed = true;
-                Some(Duration::ZERO)
-            } else if mistimed && error.kind() == ErrorKind::Denied {
-                // The time was corrected, and it was not that.
-                self.account.distrust(credential, now);
-                None
-            } else if knock {
-                None
-            } else {
-                attempts.after(&error, self.draw()?)
-            };
-            let Some(wait) = again.filter(|wait| *wait < deadline.remaining()) else {
+            if attempts.were_corrected() && error.kind() == ErrorKind::Denied {
+                self.account.distrust(credential, now); // it was not the time
+            }
+            let again = attempts.after(&error, mistimed, self.draw()?).filter(|wait| *wait < deadline.remaining());
+            self.tell(&error, now.saturating_sub(began), again);
+            let Some(wait) = again else {
                 return Err(Failure { error, credential: Some(credential), held_until: None });
             };
-            settings.log.line(LogLevel::Info, || {
-                format!("{}: asks again in {} ms", settings.provider.name, wait.as_millis())
-            });
             if !wait.is_zero() {
                 self.clock.sleep(now.saturating_add(wait));
             }
@@ -154,20 +144,23 @@ impl Exchange<'_> {
         Ok(fetched)
     }
 
-    fn failed(&self, error: &Error, took: Duration) {
-        self.counters.add(Counter::Failures);
-        self.settings.log.line(LogLevel::Error, || {
-            format!("{}: no token, after {} ms: {error}", self.settings.provider.name, took.as_millis())
-        });
+    fn tell(&self, error: &Error, took: Duration, again: Option<Duration>) {
+        let (name, took) = (&self.settings.provider.name, took.as_millis());
+        match again {
+            Some(wait) => self.settings.log.line(LogLevel::Warning, || {
+                format!("{name}: no token, after {took} ms, and asks again in {} ms: {error}", wait.as_millis())
+            }),
+            None => self.settings.log.line(LogLevel::Error, || format!("{name}: no token, after {took} ms: {error}")),
+        }
     }
 
     /// Tells of a new token, and keeps it in the store.
     fn came(&self, fetched: &Fetched, took: Duration) {
         let settings = self.settings;
         let (name, life) = (&settings.provider.name, fetched.lifetime.life);
-        settings.log.line(LogLevel::Info, || {
-            format!("{name}: a token for {} s, in {} ms", life.as_secs(), took.as_millis())
-        });
+        settings
+            .log
+            .line(LogLevel::Info, || format!("{name}: a token for {} s, in {} ms", life.as_secs(), took.as_millis()));
         if life.is_zero() {
             settings.log.line(LogLevel::Warning, || {
                 format!("{name}: the token had no life left when it came; is this machine's clock right?")
@@ -243,6 +236,7 @@ impl Exchange<'_> {
             endpoint: &settings.endpoint,
             requested_life: settings.provider.response.requested_life.as_deref().and_then(|name| settings.input(name)),
             secrets,
+            wall: signed.wall,
             now: signed.told,
         };
         let grant = read(&asked, reply)?;

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::nanos;
 use crate::credential::{Credential, read_limited};
 use crate::error::Error;
-use crate::clock::nanos;
 use crate::expiry::{DEFAULT_TTL, MAX_TTL, RefreshAhead, Wishes};
 use crate::log::Log;
 use crate::options::{FIXED, MAX_TEXT, OPTIONS, short, shown};

@@ -10,11 +10,11 @@ use crate::error::one_line;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum LogLevel {
-    /// A caller got no token.
+    /// A request brought no token.
     Error,
-    /// Something is wrong, and tokens are served all the same.
+    /// Something is wrong, and goes on all the same.
     Warning,
-    /// A request was sent.
+    /// A token came, a cool-down began or ended, all was forgotten.
     Info,
     /// Details for the curious.
     Debug,

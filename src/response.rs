@@ -76,7 +76,9 @@ pub(crate) struct Asked<'a> {
     pub(crate) requested_life: Option<&'a str>,
     /// Whatever must not be repeated from the reply into an error.
     pub(crate) secrets: &'a [Secret],
-    /// Time since 1970 when the request left, as far as the provider's clock was known: what a signature tells.
+    /// Time since 1970 when the request left, by this machine's wall clock.
+    pub(crate) wall: Duration,
+    /// The same as far as the provider's clock was known: what a signature tells.
     pub(crate) now: Duration,
 }
 

@@ -462,12 +462,16 @@ fn cases() -> Vec<Case> {
             NETWORK,
             NO_TUNNEL,
         ),
-        unsent(
-            "C-27 a proxy that wants a password",
-            |s| with(tls(s), "proxy", &s.refusing_proxy()),
-            NETWORK,
-            "it wants another user and password (HTTP 407)",
-        ),
+        // It said no: more attempts with the same password might lock an account.
+        Case {
+            class: RetryClass::Refused,
+            ..unsent(
+                "C-27 a proxy that wants a password",
+                |s| with(tls(s), "proxy", &s.refusing_proxy()),
+                NETWORK,
+                "it wants another user and password (HTTP 407)",
+            )
+        },
         unsent("C-27 a proxy that closes", |s| through(s, Manner::Says(Vec::new())), NETWORK, NO_TUNNEL),
         unsent(
             "C-27 a proxy that says yes and closes",
@@ -810,7 +814,7 @@ fn a_proxys_user_and_password_are_for_the_proxy_only() {
 
     let wrong = start("me:another");
     let error = ask(&wrong).unwrap_err();
-    assert_eq!((error.kind(), error.retry_class()), (ErrorKind::Network, RetryClass::NotSent));
+    assert_eq!((error.kind(), error.retry_class()), (ErrorKind::Network, RetryClass::Refused));
     assert!(error.to_string().contains("it wants another user and password (HTTP 407)"), "{error}");
     assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
     assert_eq!(standin.token_requests("oauth2"), 1);

@@ -188,7 +188,7 @@ fn advice(
 /// Told to those who sign the time, where it is what the provider may have refused.
 fn clock_off(asked: &Asked<'_>, reply: &Reply) -> Option<String> {
     let bound = asked.provider.limits.clock_s?;
-    let now = seconds(asked.now);
+    let now = seconds(asked.wall);
     let Some(date) = reply.date() else {
         let now = date::rfc3339_text(now);
         return Some(format!("; the server bears {bound} s, and this machine's clock says {now}: is that right?"));

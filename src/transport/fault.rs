@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::connect::{Failed, Leg};
 use super::{HEAD_MAX, Http};
-use crate::error::{Error, ErrorKind, Step};
+use crate::error::{Error, ErrorKind, RetryClass, Step};
 use crate::request::Head;
 
 /// How much of a TLS error is told, in characters.
@@ -54,6 +54,10 @@ impl Http {
             }
             (Leg::Tunnel, ureq::Error::Timeout(_)) => {
                 late(Step::Connect, format!("the proxy does not lead to {host} within {ms} ms; check proxy"))
+            }
+            // Asked again with the same password it would say the same, and might lock an account.
+            (Leg::Tunnel, ureq::Error::ConnectProxyFailed(reason)) if reason.contains("407") => {
+                network(Step::Connect, no_tunnel(&host, &error)).with_class(RetryClass::Refused)
             }
             (Leg::Tunnel, e) => network(Step::Connect, no_tunnel(&host, e)),
             // It promised a tunnel, and there is none.
