@@ -44,6 +44,15 @@ fn the_small_program_prints_the_same_in_every_language() {
     }
 }
 
+/// That no call waits for a renewal then is in tests/reuse.rs, on virtual time.
+#[test]
+fn a_program_may_keep_a_token_warm_from_a_thread_of_its_own() {
+    let standin = Standin::start();
+    let program = command(compile("examples/c/keep_warm.c"), &standin.options("oauth2"));
+    assert_eq!(printed(program, "a C library with POSIX threads"), "served: 1000\nrequests sent: 1\n");
+    assert_eq!(standin.token_requests("oauth2"), 1);
+}
+
 #[test]
 fn the_small_program_tells_an_error_in_the_same_words_in_every_language() {
     let standin = Standin::start();

@@ -285,16 +285,20 @@ fn refresh_ahead_takes_seconds_and_off() {
 }
 
 #[test]
-fn a_sibling_with_a_larger_min_valid_keeps_the_token_warm() {
+fn a_sibling_with_a_larger_min_valid_keeps_the_token_warm_and_nobody_else_waits() {
     let world = World::new();
     let client = world.client(&oauth2().refresh_ahead("off"));
     let warmer = client.with("min_valid_s", Some("600")).unwrap();
     assert_eq!(value(&client), "canary-token-1");
-    world.clock.advance(S * 3000);
-    assert_eq!(value(&client), "canary-token-1");
-    assert_eq!(value(&warmer), "canary-token-2");
-    assert_eq!(value(&client), "canary-token-2");
-    assert_eq!(world.provider.count(), 2);
+    for renewal in 1..=5 {
+        world.clock.advance(S * 3000);
+        let timer = callers(&world, &warmer, 1).remove(0);
+        assert_eq!(value(&client), format!("canary-token-{renewal}"), "while it is renewed");
+        world.provider.open();
+        timer.join().unwrap().unwrap();
+        assert_eq!(value(&client), format!("canary-token-{}", renewal + 1));
+    }
+    assert_eq!((world.provider.count(), client.counter(Counter::Waits)), (6, 0));
 }
 
 #[test]

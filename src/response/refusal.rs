@@ -188,6 +188,9 @@ fn advice(
 /// Told to those who sign the time, where it is what the provider may have refused.
 fn clock_off(asked: &Asked<'_>, reply: &Reply) -> Option<String> {
     let bound = asked.provider.limits.clock_s?;
+    if asked.now != asked.wall {
+        return None; // corrected, so it is not that
+    }
     let now = seconds(asked.wall);
     let Some(date) = reply.date() else {
         let now = date::rfc3339_text(now);
