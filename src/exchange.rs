@@ -195,26 +195,22 @@ impl Exchange<'_> {
         };
         let received = self.clock.since_boot();
         let skew = reply.date().and_then(|date| self.account.learn(credential, date, signed.sent, received));
+        // What the request told of the time was off: by more than the provider bears, for all that is known, or maybe.
         let ahead = skew.and_then(|skew| skew.ahead_of(signed.told, signed.sent, received));
-        // In milliseconds; a request that tells no time is never off.
-        let bound = self.settings.provider.limits.clock_s.map(|bound| i64::try_from(bound).unwrap_or(i64::MAX) * 1000);
-        let ahead = ahead.zip(bound);
-        match self.judge(&reply, &secrets, signed, received) {
-            Ok(fetched) => {
-                if ahead.is_some_and(|((least, most), bound)| least > bound || most < -bound) {
-                    self.account.distrust(credential, received);
-                }
-                Ok(fetched)
-            }
-            Err(error) => {
-                let maybe = ahead.is_some_and(|((least, most), bound)| most > bound || least < -bound);
-                let corrected = self.account.time(signed.sent, signed.wall);
-                let mistimed = error.kind() == ErrorKind::Denied
-                    && maybe
-                    && corrected.as_secs().abs_diff(signed.told.as_secs()) >= 1;
-                Err(Failed { error, mistimed })
-            }
+        let bound = self.settings.provider.limits.clock_s.map(|bound| i64::try_from(bound).unwrap_or(i64::MAX));
+        let (surely, maybe) = ahead.zip(bound).map_or((false, false), |((least, most), bound)| {
+            let bound = bound.saturating_mul(1000);
+            (least > bound || most < -bound, most > bound || least < -bound)
+        });
+        let fetched = self.judge(&reply, &secrets, signed, received);
+        if fetched.is_ok() && surely {
+            self.account.distrust(credential, received); // it was taken all the same
         }
+        fetched.map_err(|error| {
+            let corrected = self.account.time(signed.sent, signed.wall);
+            let differs = corrected.as_secs() != signed.told.as_secs();
+            Failed { mistimed: error.kind() == ErrorKind::Denied && maybe && differs, error }
+        })
     }
 
     fn time(&self) -> Signed {

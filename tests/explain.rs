@@ -50,7 +50,10 @@ fn each_event_is_told_in_one_line() {
     assert_eq!(said(&world, asks), [lost, "a token for 3600 s, in 0 ms"]);
     let first = client.token().unwrap();
     let rejected = said(&world, || client.invalidate(&first).unwrap());
-    assert!(rejected.len() == 1 && rejected[0].starts_with("the API rejected a token with 3600 s left;"), "{rejected:?}");
+    assert!(
+        rejected.len() == 1 && rejected[0].starts_with("the API rejected a token with 3600 s left;"),
+        "{rejected:?}"
+    );
     asks();
     let second = client.token().unwrap();
     let kept = "the API rejected this token too, and it stays in service for another 30 s";
