@@ -81,9 +81,11 @@ impl Account {
         })
     }
 
-    /// Whether a client that comes later is to be kept from locking itself out.
-    pub(crate) fn is_alive(&self, now: Duration) -> bool {
-        self.known(|known| known.refused.iter().any(|refused| now < refused.last.saturating_add(LOCKED_FOR)))
+    /// Until when a client that comes later is to be kept from locking itself out.
+    pub(crate) fn alive_until(&self) -> Duration {
+        let ends =
+            |known: &mut Known| known.refused.iter().map(|refused| refused.last.saturating_add(LOCKED_FOR)).max();
+        self.known(ends).unwrap_or_default()
     }
 
     /// A token came.

@@ -431,13 +431,11 @@ impl Slot {
         });
     }
 
-    /// Whether a client that comes later could use what is here, or is to be held back by it.
-    pub(crate) fn is_alive(&self, now: Duration) -> bool {
+    /// Until when a client that comes later could use what is here, or is to be held back by it.
+    pub(crate) fn alive_until(&self) -> Duration {
         self.locked(|state| {
-            state.flying.is_some()
-                || state.cooldown.is_remembered(now)
-                || state.brake.is_remembered(now)
-                || state.cached.as_ref().is_some_and(|cached| nanos(now) < cached.lifetime.over())
+            let over = state.cached.as_ref().map_or(0, |cached| cached.lifetime.over());
+            state.cooldown.remembered_until().max(state.brake.remembered_until()).max(Duration::from_nanos(over))
         })
     }
 

@@ -198,9 +198,9 @@ impl Cooldown {
         self.0.is_some()
     }
 
-    /// Whether the next failure counts as one more of a streak, for clients that are made per call too.
-    pub(crate) fn is_remembered(&self, now: Duration) -> bool {
-        self.0.as_ref().is_some_and(|failed| now < failed.until.saturating_add(failed.pace.longest))
+    /// Until when the next failure counts as one more of a streak, for clients that are made per call too.
+    pub(crate) fn remembered_until(&self) -> Duration {
+        self.0.as_ref().map_or(Duration::ZERO, |failed| failed.until.saturating_add(failed.pace.longest))
     }
 
     pub(crate) fn end(&mut self) {
@@ -257,9 +257,9 @@ impl Brake {
         now < self.closed_until
     }
 
-    /// Whether the next token is to be told from one that nobody rejected a token for.
-    pub(crate) fn is_remembered(&self, now: Duration) -> bool {
-        self.replacing || self.is_closed(now)
+    /// Until when the next token is to be told from one that nobody rejected a token for.
+    pub(crate) fn remembered_until(&self) -> Duration {
+        if self.replacing { Duration::MAX } else { self.closed_until }
     }
 
     pub(crate) fn closed_for(&self, now: Duration) -> Duration {

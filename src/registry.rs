@@ -32,8 +32,8 @@ struct Slots {
     by_key: HashMap<Key, Entry>,
     /// By token endpoint and client id; with the number of slots that refer to it.
     accounts: HashMap<(String, String), (Arc<Account>, usize)>,
-    /// Keys of slots without a client, oldest first.
-    lingering: VecDeque<Key>,
+    /// Keys of slots without a client, oldest first, and until when they are worth keeping: nothing changes them.
+    lingering: VecDeque<(Key, Duration)>,
 }
 
 #[derive(Clone)]
@@ -101,8 +101,10 @@ impl Slots {
             *members += 1;
             Entry { slot: Arc::default(), account, clients: 0 }
         });
+        if entry.clients == 0 {
+            self.lingering.retain(|(lingering, _)| lingering != key);
+        }
         entry.clients += 1;
-        self.lingering.retain(|lingering| lingering != key);
         (entry.slot.clone(), shared.clone())
     }
 
@@ -116,22 +118,19 @@ impl Slots {
         if entry.clients > 0 {
             return;
         }
-        self.lingering.push_back(key.clone());
-        for key in std::mem::take(&mut self.lingering) {
-            match self.by_key.get(&key).is_some_and(|entry| self.is_alive(entry, now)) {
-                true => self.lingering.push_back(key),
-                false => self.remove(&key),
-            }
-        }
-        while self.lingering.len() > LINGERING_MAX {
-            if let Some(oldest) = self.lingering.pop_front() {
-                self.remove(&oldest);
+        let account = self.accounts.get(&entry.account).map_or(Duration::ZERO, |(account, _)| account.alive_until());
+        self.lingering.push_back((key.clone(), slot.alive_until().max(account)));
+        while let Some(at) = self.needless(now) {
+            if let Some((key, _)) = self.lingering.remove(at) {
+                self.remove(&key);
             }
         }
     }
 
-    fn is_alive(&self, entry: &Entry, now: Duration) -> bool {
-        entry.slot.is_alive(now) || self.accounts.get(&entry.account).is_some_and(|(account, _)| account.is_alive(now))
+    /// A lingering slot that is worth nothing any more; the oldest, if there are too many of the others.
+    fn needless(&self, now: Duration) -> Option<usize> {
+        let dead = self.lingering.iter().position(|(_, until)| *until <= now);
+        dead.or((self.lingering.len() > LINGERING_MAX).then_some(0))
     }
 
     fn remove(&mut self, key: &Key) {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,7 +62,7 @@ impl Settings {
 
 /// What tells one token from another: everything that changes the answer. Compared field by field; fingerprints stand for
 /// what may be secret.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Key {
     description: Cow<'static, str>,
     credential: CredentialId,
@@ -106,6 +107,13 @@ impl Key {
             ca_file: settings.ca_file.clone(),
             proxy: settings.proxy.as_ref().map(print),
         }
+    }
+}
+
+/// Of what differs most often: a description is a page.
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.credential, &self.token_url, &self.inputs, &self.params).hash(state);
     }
 }
 

@@ -422,9 +422,9 @@ fn a_client_made_per_call_still_sends_one_request() {
 fn slots_without_a_client_linger_while_their_token_lives_and_at_most_64_of_them() {
     let world = World::new();
     let client = world.client(&oauth2());
-    for number in 0..10_000 {
+    for number in 0..100_000 {
         let sibling = client.with("scope", Some(&format!("s{number}"))).unwrap();
-        if number % 100 == 0 || number >= 9900 {
+        if number % 1000 == 0 || number >= 99_900 {
             value(&sibling);
         }
     }
@@ -432,7 +432,7 @@ fn slots_without_a_client_linger_while_their_token_lives_and_at_most_64_of_them(
     drop(client.with("scope", Some("never-asked")).unwrap());
     assert_eq!(world.seams.registry.len(), 1 + 64);
     let requests = world.provider.count();
-    value(&client.with("scope", Some("s9999")).unwrap());
+    value(&client.with("scope", Some("s99999")).unwrap());
     assert_eq!(world.provider.count(), requests, "the newest is still there");
     value(&client.with("scope", Some("s0")).unwrap());
     assert_eq!(world.provider.count(), requests + 1, "the oldest is gone");
