@@ -354,7 +354,165 @@ pub unsafe extern "C" fn tokauth_client_budget(
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::CStr;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
     use super::*;
+    use crate::error::Error;
+    use crate::ffi::{TOKAUTH_ERR_INTERNAL, tokauth_error_free, tokauth_error_message, tokauth_token_free};
+    use crate::seams::{
+        Clock, Deadline, Event, Head, Key, Record, Registry, Reply, Seams, Secret, Sent, Store, Transport,
+    };
+
+    /// All that a client reaches the world through. Panics while it is broken, and when it goes.
+    #[derive(Debug, Default)]
+    struct Brittle(AtomicBool);
+
+    impl Brittle {
+        fn holds(&self) {
+            assert!(!self.0.load(Ordering::SeqCst), "a fault put here");
+        }
+    }
+
+    impl Drop for Brittle {
+        fn drop(&mut self) {
+            self.holds();
+        }
+    }
+
+    impl Clock for Brittle {
+        fn since_boot(&self) -> Duration {
+            Duration::from_secs(1000) // asked for on the way on which nothing may panic
+        }
+        fn since_epoch(&self) -> Duration {
+            self.holds();
+            Duration::from_secs(1_795_219_200)
+        }
+        fn is_the_systems(&self) -> bool {
+            self.holds();
+            false
+        }
+        fn wait(&self, _: &Arc<Event>, _: Duration) {}
+    }
+
+    impl Store for Brittle {
+        fn load(&self, _: &Key) -> Result<Option<Record>, Error> {
+            self.holds();
+            Ok(None)
+        }
+        fn save(&self, _: &Key, _: &Record) -> Result<(), Error> {
+            self.holds();
+            Ok(())
+        }
+        fn forget(&self, _: &Key, _: Option<&Token>) -> Result<(), Error> {
+            self.holds();
+            Ok(())
+        }
+    }
+
+    impl Transport for Brittle {
+        fn send(&self, _: &Head, _: Deadline, body: &mut dyn FnMut() -> Result<Secret, Error>) -> Result<Sent, Error> {
+            self.holds();
+            body()?;
+            let body = br#"{"access_token": "canary-token", "expires_in": 3600}"#.to_vec();
+            Ok(Sent::Reply(Reply { status: 200, headers: Vec::new(), body: body.into() }))
+        }
+    }
+
+    fn brittle() -> (Arc<Brittle>, tokauth_client) {
+        let world = Arc::<Brittle>::default();
+        let seams = Seams {
+            clock: world.clone(),
+            store: world.clone(),
+            transport: Some(world.clone()),
+            registry: Registry::new([7; 32]),
+            ..Seams::system().unwrap()
+        };
+        let builder = Client::builder().provider("oauth2").token_url("https://a.example/").client_id("me");
+        let client = builder.client_secret("canary-secret-brittle").build_over(seams).unwrap();
+        (world, tokauth_client { client })
+    }
+
+    type Call = fn(*const tokauth_client, *mut *mut tokauth_error) -> tokauth_status;
+
+    fn token(client: *const tokauth_client, flags: u32, out_error: *mut *mut tokauth_error) -> tokauth_status {
+        let mut token = ptr::dangling_mut();
+        // SAFETY: a live client, and slots of this test's own.
+        let status = unsafe { tokauth_client_token(client, flags, &raw mut token, out_error) };
+        assert_eq!(status == TOKAUTH_OK, !token.is_null());
+        // SAFETY: NULL or just made.
+        unsafe { tokauth_token_free(token) };
+        status
+    }
+
+    /// A-24.
+    #[test]
+    fn a_panic_under_any_function_is_told_and_leaves_the_client_usable() {
+        let with_scope: Call = |client, out_error| {
+            let mut sibling = ptr::dangling_mut();
+            let (name, value) = (c"scope".as_ptr(), c"more".as_ptr());
+            // SAFETY: a live client, texts, and slots of this test's own.
+            let status = unsafe { tokauth_client_with(client, name, value, &raw mut sibling, out_error) };
+            assert_eq!(status == TOKAUTH_OK, !sibling.is_null());
+            // SAFETY: NULL or just made.
+            unsafe { tokauth_client_free(sibling) };
+            status
+        };
+        let copy: Call = |client, out_error| {
+            let (mut buffer, mut needed) = ([0; 64], 99);
+            let (at, size) = (buffer.as_mut_ptr(), buffer.len());
+            // SAFETY: a live client, and slots and a buffer of this test's own.
+            let status = unsafe { tokauth_client_copy_authorization(client, 0, at, size, &raw mut needed, out_error) };
+            assert_eq!(status == TOKAUTH_OK, needed > 0);
+            status
+        };
+        let invalidate: Call = |client, out_error| {
+            // SAFETY: a live client.
+            let rejected = into_handle(unsafe { &*client }.client.token().unwrap());
+            // SAFETY: a live client, a live token, and a slot of this test's own.
+            let status = unsafe { tokauth_client_invalidate(client, rejected, out_error) };
+            // SAFETY: just made.
+            unsafe { tokauth_token_free(rejected) };
+            status
+        };
+        let rows: [(&str, bool, Call); 7] = [
+            ("token", false, |client, out_error| token(client, 0, out_error)),
+            ("a refresh", true, |client, out_error| token(client, TOKAUTH_FORCE_REFRESH, out_error)),
+            ("what is cached", false, |client, out_error| token(client, TOKAUTH_CACHED_ONLY, out_error)),
+            ("copy_authorization", false, copy),
+            ("with", true, with_scope),
+            ("invalidate", true, invalidate),
+            // SAFETY: a live client, and a slot of this test's own.
+            ("clear", true, |client, out_error| unsafe { tokauth_client_clear(client, out_error) }),
+        ];
+        for (what, has_token, call) in rows {
+            let (world, client) = brittle();
+            if has_token {
+                client.client.token().unwrap();
+            }
+            let mut error = ptr::null_mut();
+            world.0.store(true, Ordering::SeqCst);
+            assert_eq!(call(&raw const client, &raw mut error), TOKAUTH_ERR_INTERNAL, "{what}");
+            // SAFETY: just made.
+            let message = unsafe { tokauth_error_message(error) };
+            // SAFETY: a text of the object's, which lives.
+            let message = unsafe { CStr::from_ptr(message) }.to_str().unwrap();
+            assert_eq!(message, "a panic (a fault put here): a bug in libtokauth, please report it", "{what}");
+            // SAFETY: given up here.
+            unsafe { tokauth_error_free(error) };
+            world.0.store(false, Ordering::SeqCst);
+            assert_eq!(token(&raw const client, 0, ptr::null_mut()), TOKAUTH_OK, "{what}");
+            assert_eq!(call(&raw const client, ptr::null_mut()), TOKAUTH_OK, "{what}");
+        }
+        let (world, client) = brittle();
+        client.client.token().unwrap();
+        world.0.store(true, Ordering::SeqCst);
+        drop(world);
+        // SAFETY: given up here; the last claim to that world, whose end panics.
+        unsafe { tokauth_client_free(Box::into_raw(Box::new(client))) };
+    }
 
     #[test]
     fn each_number_is_the_counter_that_the_header_says() {
