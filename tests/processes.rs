@@ -1,4 +1,5 @@
-//! Forks, threads, signals and the end of a process, in real hosts against the stand-in.
+//! Forks, threads, signals and the end of a process, in real hosts against the stand-in. The numbers are those of the
+//! fault catalogue (A, B).
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
 mod canary;
@@ -34,6 +35,7 @@ fn with(mut options: Options, name: &str, value: &str) -> Options {
     options
 }
 
+/// B-01, B-02, B-04.
 #[test]
 fn children_forked_from_under_busy_threads_work_and_so_does_their_parent() {
     let standin = Standin::start();
@@ -42,6 +44,7 @@ fn children_forked_from_under_busy_threads_work_and_so_does_their_parent() {
     forks(20, "busy", &standin.options_tls("oauth2"));
 }
 
+/// B-01, B-02, C-01.
 #[test]
 #[ignore = "takes minutes; .ci/run asks for it"]
 fn thousands_of_children_work() {
@@ -51,6 +54,7 @@ fn thousands_of_children_work() {
     forks(1000, "lookups", &standin.options_tls("oauth2"));
 }
 
+/// B-04.
 #[test]
 fn a_child_shares_what_it_inherits() {
     let standin = Standin::start();
@@ -84,26 +88,52 @@ fn done(program: Command, install: &str) {
     assert_eq!(printed(program, install), "done\n");
 }
 
-#[test]
-fn a_cancelled_thread_ends_after_its_call_and_those_who_wait_are_served() {
+/// A case whose first request is answered when all of its threads are inside a call.
+fn held(case: &str) {
     let standin = Standin::start();
     let hold = standin.hold("oauth2");
-    let mut program = threads("cancelled", &standin.oauth2_options("post"));
+    let mut program = threads(case, &standin.oauth2_options("post"));
     let mut child = program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     hold.wait_for_request();
     child.stdin.take().unwrap().write_all(b"\n").unwrap();
     let mut told = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert_eq!(told.next().unwrap().unwrap(), "cancelled");
+    assert_eq!(told.next().unwrap().unwrap(), "inside");
     hold.release();
     assert_eq!(told.next().unwrap().unwrap(), "done");
     assert!(child.wait().unwrap().success());
 }
 
+/// B-12.
+#[test]
+fn a_cancelled_thread_ends_after_its_call_and_those_who_wait_are_served() {
+    held("cancelled");
+}
+
+///
+#[test]
+fn a_client_may_be_freed_while_others_are_inside_calls_of_their_clones() {
+    held("freed_inside");
+}
+
+///
+#[test]
+fn a_thousand_threads_on_one_handle_send_one_request() {
+    held("crowd");
+}
+
+///
+#[test]
+fn clients_that_come_and_go_leave_nothing_behind() {
+    done(threads("cycles", &Standin::start().oauth2_options("post")), COMPILERS);
+}
+
+/// B-12.
 #[test]
 fn no_function_that_may_block_is_a_cancellation_point() {
     done(threads("cancelled_before", &Standin::start().options_tls("oauth2")), COMPILERS);
 }
 
+/// B-09.
 #[test]
 fn signals_that_restart_nothing_fail_no_call() {
     let standin = Standin::start();
@@ -111,11 +141,13 @@ fn signals_that_restart_nothing_fail_no_call() {
     done(threads("storm", &standin.options_tls("oauth2")), COMPILERS);
 }
 
+/// B-10.
 #[test]
 fn a_peer_that_closes_is_an_error_and_no_signal() {
     done(threads("broken_pipe", &Standin::start().oauth2_options("post")), COMPILERS);
 }
 
+/// B-07, B-08.
 #[test]
 fn a_new_program_inherits_no_descriptor() {
     let standin = Standin::start();
@@ -123,6 +155,7 @@ fn a_new_program_inherits_no_descriptor() {
     done(threads("exec_inherits_nothing", &standin.options_tls("oauth2")), COMPILERS);
 }
 
+/// B-17.
 #[test]
 fn without_a_free_descriptor_a_call_fails_until_there_is_one() {
     let standin = Standin::start();
@@ -130,6 +163,7 @@ fn without_a_free_descriptor_a_call_fails_until_there_is_one() {
     done(threads("table_full", &standin.options_tls("oauth2")), COMPILERS);
 }
 
+/// B-15.
 #[test]
 fn calls_work_while_threads_and_the_process_end() {
     let standin = Standin::start();
@@ -138,6 +172,7 @@ fn calls_work_while_threads_and_the_process_end() {
     }
 }
 
+/// B-06, B-13, B-14.
 #[test]
 fn python_s_processes_work_however_they_are_started() {
     let standin = Standin::start();
@@ -156,6 +191,7 @@ fn release_library() -> PathBuf {
     target.join("release")
 }
 
+///
 #[test]
 #[ignore = "builds the release library; .ci/run asks for it"]
 fn a_request_fits_on_a_stack_of_64_kib() {

@@ -28,7 +28,7 @@ static const char *program;
 /* ---- pthread_cancel ---- */
 
 struct caller {
-    const tokauth_client *client;
+    tokauth_client *client;
     pthread_t thread;
     int got;
 };
@@ -51,6 +51,15 @@ static void *call(void *argument)
     return NULL;
 }
 
+static void *call_and_free(void *argument)
+{
+    struct caller *caller = argument;
+
+    call(caller);
+    tokauth_client_free(caller->client);
+    return NULL;
+}
+
 static void wait_for_waits(const tokauth_client *client, uint64_t count)
 {
     const struct timespec moment = {0, 1000000};
@@ -59,7 +68,13 @@ static void wait_for_waits(const tokauth_client *client, uint64_t count)
         nanosleep(&moment, NULL);
 }
 
-/* The driver holds the reply until it has read a line, and its line comes when the request has arrived. */
+/* The driver holds the reply until it has read this, and its line comes when the request has arrived. */
+static void inside(void)
+{
+    puts("inside");
+    CHECK(fflush(stdout) == 0);
+}
+
 static void cancelled(void)
 {
     tokauth_client *client = new_client(NULL, NULL);
@@ -72,13 +87,77 @@ static void cancelled(void)
     CHECK(pthread_create(&stays.thread, NULL, call, &stays) == 0);
     wait_for_waits(client, 2);
     CHECK(pthread_cancel(asks.thread) == 0 && pthread_cancel(waits.thread) == 0);
-    puts("cancelled");
-    CHECK(fflush(stdout) == 0);
+    inside();
     CHECK(pthread_join(stays.thread, NULL) == 0 && stays.got);
     CHECK(pthread_join(asks.thread, &ended) == 0 && ended == PTHREAD_CANCELED && asks.got);
     CHECK(pthread_join(waits.thread, &ended) == 0 && ended == PTHREAD_CANCELED && waits.got);
     CHECK(tokauth_client_counter(client, TOKAUTH_COUNT_REQUESTS) == 1);
     CHECK(gets_another(client));
+    tokauth_client_free(client);
+}
+
+/* ---- many threads ---- */
+
+/* The same driver: the handle that they all hang on is freed while they are inside. */
+static void freed_inside(void)
+{
+    enum { OTHERS = 8 };
+    tokauth_client *client = new_client(NULL, NULL);
+    struct caller asks = {tokauth_client_clone(client), 0, 0}, waits[OTHERS];
+    int i;
+
+    CHECK(pthread_create(&asks.thread, NULL, call, &asks) == 0);
+    CHECK(getchar() == '\n');
+    for (i = 0; i < OTHERS; i++) {
+        waits[i].client = tokauth_client_clone(client);
+        CHECK(pthread_create(&waits[i].thread, NULL, call_and_free, &waits[i]) == 0);
+    }
+    wait_for_waits(client, OTHERS);
+    tokauth_client_free(client);
+    inside();
+    for (i = 0; i < OTHERS; i++)
+        CHECK(pthread_join(waits[i].thread, NULL) == 0 && waits[i].got);
+    CHECK(pthread_join(asks.thread, NULL) == 0 && asks.got);
+    CHECK(tokauth_client_counter(asks.client, TOKAUTH_COUNT_REQUESTS) == 1);
+    CHECK(gets_another(asks.client));
+    tokauth_client_free(asks.client);
+}
+
+static void *copies(void *argument)
+{
+    static const size_t SIZE = 8192;
+    char *copy = malloc(SIZE);
+
+    CHECK(tokauth_client_copy_authorization(argument, 0, copy, SIZE, NULL, NULL) == TOKAUTH_OK);
+    return copy;
+}
+
+/* The same driver: a thousand threads on one handle. */
+static void crowd(void)
+{
+    enum { THREADS = 1000, STACK = 512 * 1024 };
+    tokauth_client *client = new_client(NULL, NULL);
+    pthread_t threads[THREADS];
+    pthread_attr_t attributes;
+    char *copy;
+    int i;
+
+    CHECK(pthread_attr_init(&attributes) == 0 && pthread_attr_setstacksize(&attributes, STACK) == 0);
+    CHECK(pthread_create(&threads[0], &attributes, copies, client) == 0);
+    CHECK(getchar() == '\n');
+    for (i = 1; i < THREADS; i++)
+        CHECK(pthread_create(&threads[i], &attributes, copies, client) == 0);
+    wait_for_waits(client, THREADS - 1);
+    inside();
+    copy = copies(client);
+    for (i = 0; i < THREADS; i++) {
+        void *other;
+
+        CHECK(pthread_join(threads[i], &other) == 0 && strcmp(copy, other) == 0);
+        free(other);
+    }
+    free(copy);
+    CHECK(tokauth_client_counter(client, TOKAUTH_COUNT_REQUESTS) == 1);
     tokauth_client_free(client);
 }
 
@@ -274,6 +353,50 @@ static void table_full(void)
     tokauth_client_free(client);
 }
 
+/* ---- what is left behind ---- */
+
+static long told_by_the_system(const char *name)
+{
+    FILE *status = fopen("/proc/self/status", "r");
+    char line[256];
+    long value = -1;
+
+    CHECK(status != NULL);
+    while (value == -1 && fgets(line, sizeof line, status) != NULL)
+        if (strncmp(line, name, strlen(name)) == 0)
+            value = atol(line + strlen(name));
+    fclose(status);
+    CHECK(value != -1);
+    return value;
+}
+
+static void comes_and_goes(int from, int to)
+{
+    char value[16];
+    int i;
+
+    for (i = from; i < to; i++) {
+        tokauth_client *client;
+
+        sprintf(value, "%d", i);
+        client = new_client("header.X-Test", value);
+        CHECK(client != NULL && (i % 20 != 0 || gets_token(client)));
+        tokauth_client_free(client);
+    }
+}
+
+static void cycles(void)
+{
+    const int fds = open_descriptors();
+    long before;
+
+    comes_and_goes(0, 2000); /* as many slots linger as ever will */
+    before = told_by_the_system("VmRSS:");
+    comes_and_goes(2000, 12000);
+    CHECK(told_by_the_system("VmRSS:") < before + 1024); /* KiB; a client left behind would be 10 MiB and more */
+    CHECK(open_descriptors() == fds && told_by_the_system("Threads:") == 1);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -282,10 +405,13 @@ int main(int argc, char **argv)
     } CASES[] = {
         {"cancelled", cancelled},
         {"cancelled_before", cancelled_before},
+        {"freed_inside", freed_inside},
+        {"crowd", crowd},
         {"storm", storm},
         {"broken_pipe", broken_pipe},
         {"exec_inherits_nothing", exec_inherits_nothing},
         {"table_full", table_full},
+        {"cycles", cycles},
     };
     size_t i;
 

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples" / "python"))
@@ -78,13 +79,28 @@ def children_are_forked_from_under_threads() -> None:
 
 
 def ctrl_c_ends_a_call_at_its_deadline() -> None:
-    with inherited.with_options(token_url=os.environ["SILENT_URL"], timeout_ms=500) as client:
-        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    began, ended = time.monotonic(), threading.Event()
+
+    def interrupt() -> None:
+        while client.counter("requests") == 0 and not ended.is_set():
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with inherited.with_options(token_url=os.environ["SILENT_URL"], timeout_ms=1000) as client:
+        thread = threading.Thread(target=interrupt)
+        thread.start()
         try:
             client.token()
+            raise AssertionError("a token")
         except KeyboardInterrupt:
-            return
-        raise AssertionError("no KeyboardInterrupt")
+            assert time.monotonic() - began >= 1
+        finally:
+            ended.set()
+            thread.join()
+        try:
+            client.token()
+        except tokauth.TokauthError as error:
+            assert error.status == tokauth.ERR_TIMEOUT, error
 
 
 def library_stays_when_it_is_closed_under_a_call() -> None:

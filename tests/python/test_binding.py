@@ -13,9 +13,11 @@ import pickle
 import re
 import subprocess
 import sys
+import time
 import types
 import unittest
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -222,6 +224,31 @@ class ClientFlow(unittest.TestCase):
             values = set(pool.map(lambda _: client.authorization(), range(64)))
             self.assertEqual(len(values), 1)
             self.assertEqual(client.counter("requests"), 1)
+
+    def test_calls_run_beside_python(self) -> None:
+        began = time.monotonic()
+
+        class Provider(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:  # in this process, so that it waits in vain if a call keeps Python waiting
+                while client.counter("waits") < 7 and time.monotonic() < began + 10:
+                    time.sleep(0.001)
+                self.rfile.read(int(self.headers["Content-Length"]))
+                body = b'{"access_token": "beside", "expires_in": 3600}'
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        with HTTPServer(("127.0.0.1", 0), Provider) as server, ThreadPoolExecutor(9) as pool:
+            serving = pool.submit(server.handle_request)
+            with self.client(token_url=f"http://127.0.0.1:{server.server_port}/") as client:
+                calls = [pool.submit(client.authorization) for _ in range(8)]
+                self.assertEqual({call.result() for call in calls}, {"Bearer beside"})
+                self.assertEqual(client.counter("requests"), 1)
+            serving.result()
 
     def test_close_waits_for_no_thread_and_harms_none(self) -> None:
         client = self.client()
