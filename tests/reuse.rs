@@ -5,12 +5,13 @@ mod canary;
 mod temp;
 mod world;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use canary::Watched;
 use temp::TempFile;
-use tokauth::{Counter, ErrorKind, LogLevel};
+use tokauth::seams::Clock;
+use tokauth::{Client, Counter, ErrorKind, LogLevel};
 use world::{Act, MapStore, NOW, S, World, oauth2};
 
 fn value(client: &Watched) -> String {
@@ -155,6 +156,30 @@ fn a_waiter_leaves_at_its_own_deadline_without_harm_to_the_request() {
     assert_eq!(world.provider.count(), 1);
 }
 
+///
+#[test]
+fn no_lock_is_held_while_a_line_is_logged() {
+    let world = World::new();
+    let logging = Arc::<OnceLock<Client>>::default();
+    let looks = {
+        let logging = logging.clone();
+        move |_, _: &str| {
+            let Some(client) = logging.get() else { return };
+            drop(client.cached());
+            drop(client.with("scope", Some("more")).unwrap());
+        }
+    };
+    let client = canary::outcome(oauth2().log(looks).build_over(world.seams.clone())).map(Watched).unwrap();
+    logging.set(client.0.clone()).unwrap();
+    let token = client.token().unwrap();
+    client.invalidate(&token).unwrap();
+    world.provider.next_json(401, serde_json::json!({"error": "invalid_client"}));
+    client.token().unwrap_err();
+    client.token().unwrap_err();
+    client.clear().unwrap();
+    assert_eq!(value(&client), "canary-token-3");
+}
+
 /// F19.
 #[test]
 fn one_caller_refreshes_ahead_while_the_others_keep_the_valid_token() {
@@ -175,6 +200,21 @@ fn one_caller_refreshes_ahead_while_the_others_keep_the_valid_token() {
     assert_eq!(world.provider.count(), 2);
     assert_eq!(client.counter(Counter::RefreshesAhead), 1);
     assert_eq!(client.counter(Counter::Waits), 0);
+}
+
+#[test]
+fn whoever_refreshes_ahead_waits_for_half_its_time_and_five_seconds_at_most() {
+    for (timeout_ms, longest) in [("2000", S), ("10000", S * 5), ("60000", S * 5)] {
+        let world = World::new();
+        let client = world.client(&oauth2().timeout_ms(timeout_ms));
+        assert_eq!(value(&client), "canary-token-1");
+        world.clock.advance(S * 3440);
+        let began = world.clock.since_boot();
+        world.provider.next(Act::Late);
+        assert_eq!(value(&client), "canary-token-1", "{timeout_ms}");
+        assert_eq!(world.provider.count(), 2, "{timeout_ms}");
+        assert_eq!(world.clock.since_boot() - began, longest, "{timeout_ms}");
+    }
 }
 
 /// E-04.

@@ -225,6 +225,7 @@ mod tests {
         }
     }
 
+    /// C-01.
     #[test]
     fn a_hanging_lookup_ends_with_the_deadline_and_its_thread_with_the_lookup() {
         let (hanging, resolver) = Hanging::new();
@@ -236,6 +237,7 @@ mod tests {
         assert!(all.iter().all(Option::is_some), "it gave its place back");
     }
 
+    /// C-01.
     #[test]
     fn a_fifth_lookup_waits_for_a_place_and_gets_the_first_that_is_left() {
         let (hanging, resolver) = Hanging::new();
@@ -253,6 +255,29 @@ mod tests {
         assert_eq!(hanging.begun.load(Ordering::SeqCst), RUNNING_MAX + 1, "and the others never began");
     }
 
+    /// C-01.
+    #[test]
+    fn the_wait_for_a_place_and_the_lookup_share_one_deadline() {
+        const TIME: Duration = Duration::from_secs(1);
+        let share = || {
+            let (hanging, resolver) = Hanging::new();
+            let mut taken: Vec<_> = (0..RUNNING_MAX).map(|_| resolver.places.take(LONG).unwrap()).collect();
+            let began = Instant::now();
+            thread::scope(|scope| {
+                let fifth = scope.spawn(|| resolve(&resolver, "https://a.example/", TIME));
+                thread::sleep(TIME / 2);
+                taken.pop();
+                let failed = fifth.join().unwrap().unwrap_err();
+                assert!(matches!((failed.leg, failed.error), (Leg::Name, ureq::Error::Timeout(_))));
+            });
+            let took = began.elapsed();
+            hanging.let_go();
+            hanging.begun.load(Ordering::SeqCst) == 1 && took < TIME + TIME / 2
+        };
+        assert!((0..10).any(|_| share()), "a busy machine may take longer, but not each time");
+    }
+
+    /// C-01.
     #[test]
     fn a_hanging_lookup_is_a_timeout_of_the_call() {
         let (hanging, resolver) = Hanging::new();
