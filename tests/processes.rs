@@ -1,5 +1,5 @@
 //! Forks, threads, signals and the end of a process, in real hosts against the stand-in. The numbers are those of the
-//! fault catalogue (A, B).
+//! fault catalogue (A, B, E).
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
 mod canary;
@@ -78,10 +78,14 @@ fn a_child_forked_from_under_lookups_is_answered_in_time() {
 
 /// `tests/c/threads.c`.
 fn threads(case: &str, options: &[(String, String)]) -> Command {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let mut program = command(PROGRAM.get_or_init(|| compile("tests/c/threads.c")), options);
+    let mut program = command(threads_program(), options);
     program.arg(case);
     program
+}
+
+fn threads_program() -> &'static PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| compile("tests/c/threads.c"))
 }
 
 fn done(program: Command, install: &str) {
@@ -139,6 +143,16 @@ fn signals_that_restart_nothing_fail_no_call() {
     let standin = Standin::start();
     done(threads("storm", &standin.oauth2_options("post")), COMPILERS);
     done(threads("storm", &standin.options_tls("oauth2")), COMPILERS);
+}
+
+/// E-02: in a time namespace, whose clock that counts suspend has been set ahead.
+#[test]
+#[ignore = "takes root or user namespaces; .ci/run asks for it"]
+fn a_token_that_died_in_suspend_is_not_served() {
+    let standin = Standin::start();
+    let mut program = command("unshare", &standin.oauth2_options("post"));
+    program.arg("--map-root-user").arg(threads_program()).arg("suspended");
+    done(program, "util-linux (Debian: apt-get install util-linux)");
 }
 
 /// B-10.

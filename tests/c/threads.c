@@ -2,7 +2,7 @@
  * What a host's threads and signals do to a call: threads CASE. The driver holds a reply, or sends one line when it is
  * time to go on.
  */
-#define _GNU_SOURCE /* setitimer */
+#define _GNU_SOURCE /* setitimer, unshare */
 
 #include "host.h"
 
@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/resource.h>
@@ -18,6 +19,10 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80 /* Linux 5.6, and not in every C library of that time */
+#endif
 
 enum { LIMIT_S = 60 };
 
@@ -397,6 +402,40 @@ static void cycles(void)
     CHECK(open_descriptors() == fds && told_by_the_system("Threads:") == 1);
 }
 
+/* ---- suspend ---- */
+
+/* What is left of a cached token for a child for which that clock has gone on by two hours, and no other. */
+static int after_two_hours_on(const char *clock, const tokauth_client *client)
+{
+    FILE *offsets;
+    pid_t child;
+    int status;
+
+    if (unshare(CLONE_NEWTIME) != 0)
+        perror("no time namespace; that takes root, or user namespaces");
+    offsets = fopen("/proc/self/timens_offsets", "w");
+    CHECK(offsets != NULL && fprintf(offsets, "%s 7200 0\n", clock) > 0 && fclose(offsets) == 0);
+    child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        tokauth_token *token;
+
+        _exit(tokauth_client_token(client, TOKAUTH_CACHED_ONLY, &token, NULL));
+    }
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void suspended(void)
+{
+    tokauth_client *client = new_client(NULL, NULL);
+
+    CHECK(gets_token(client)); /* for an hour */
+    CHECK(after_two_hours_on("monotonic", client) == TOKAUTH_OK);
+    CHECK(after_two_hours_on("boottime", client) == TOKAUTH_ERR_NOT_CACHED);
+    tokauth_client_free(client);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -412,6 +451,7 @@ int main(int argc, char **argv)
         {"exec_inherits_nothing", exec_inherits_nothing},
         {"table_full", table_full},
         {"cycles", cycles},
+        {"suspended", suspended},
     };
     size_t i;
 
