@@ -82,6 +82,7 @@ impl<T> fmt::Debug for PerProcess<T> {
 mod tests {
     use super::*;
 
+    /// B-02.
     #[test]
     fn a_child_gets_its_own_once_and_waits_for_no_lock_of_its_parent() {
         let shared = PerProcess::new(Mutex::new(1));
@@ -98,6 +99,7 @@ mod tests {
         shared.locked(|childs| childs.map_or(0, |value| *value + 1), |value| assert_eq!(*value, 4));
     }
 
+    /// B-02.
     #[test]
     fn a_lock_that_was_held_at_the_fork_leaves_nothing_to_inherit() {
         let shared = PerProcess(Owned::new(process::id() + 1, Mutex::new(1)));

@@ -671,6 +671,7 @@ fn an_outage_is_asked_about_once_in_each_pause<H: Host>() {
     assert!(standin.connections() <= 3 + knocks, "{} connections, {knocks} s", standin.connections());
 }
 
+/// C-04.
 fn a_root_that_signed_nothing_here_is_told<H: Host>() {
     let (standin, other) = (Standin::start(), Standin::start());
     let options = with(tls(&standin), "ca_file", other.ca_file().to_str().unwrap());
@@ -693,6 +694,7 @@ fn a_sibling_with_another_proxy_or_other_roots_uses_them() {
     assert_eq!(failure("ca_file", other.ca_file().to_str().unwrap()), ErrorKind::Tls);
 }
 
+/// C-16.
 fn a_redirect_sends_nothing_to_where_it_points<H: Host>() {
     let (standin, other) = (Standin::start(), Standin::start());
     for status in [301, 302, 303, 307, 308] {
@@ -738,6 +740,7 @@ fn calven_at(url: &str) -> tokauth::Builder {
         .token_url(format!("{url}/calven/v1/auth/token"))
 }
 
+/// C-31.
 #[test]
 fn what_is_left_over_on_a_connection_is_no_reply_to_the_next_request() {
     let sound = format!("HTTP/1.1 200 OK\r\nContent-Length: 47\r\n\r\n{TOKEN}");
@@ -780,6 +783,7 @@ fn a_reply_that_comes_before_the_request_was_read_counts_if_it_is_whole() {
     assert_eq!((error.kind(), error.retry_class()), (ErrorKind::Network, RetryClass::Ambiguous), "{error}");
 }
 
+/// C-27.
 #[test]
 fn a_proxy_sees_that_we_want_to_connect_and_nothing_else() {
     let standin = Standin::start();
@@ -799,6 +803,7 @@ fn a_proxy_sees_that_we_want_to_connect_and_nothing_else() {
     assert_eq!(standin.violations(), [""; 0]);
 }
 
+/// C-27.
 #[test]
 fn a_proxys_user_and_password_are_for_the_proxy_only() {
     let standin = Standin::start();
@@ -820,6 +825,7 @@ fn a_proxys_user_and_password_are_for_the_proxy_only() {
     assert_eq!(standin.token_requests("oauth2"), 1);
 }
 
+/// C-27.
 #[test]
 fn a_proxys_date_says_nothing_of_the_providers_clock() {
     let standin = Standin::start();
@@ -859,6 +865,7 @@ fn contains_canary(bytes: &[u8]) -> bool {
     bytes.windows(6).any(|window| window == b"canary")
 }
 
+/// C-29.
 #[test]
 fn a_request_on_the_wire() {
     let standin = Standin::start();
@@ -885,6 +892,7 @@ fn a_request_on_the_wire() {
     );
 }
 
+/// C-12.
 #[test]
 fn a_gib_of_reply_costs_no_memory() {
     // In child processes, where nothing else takes any.

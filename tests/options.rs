@@ -19,6 +19,7 @@ fn refusal(builder: &Builder) -> (ErrorKind, String) {
     (error.kind(), text)
 }
 
+/// C-29.
 #[test]
 fn a_broken_configuration_names_the_option_and_what_to_do() {
     let calven = || Client::builder().provider("calven").client_id("canary-id").client_secret("canary-secret");
@@ -204,6 +205,7 @@ fn json_is_one_flat_object() {
     }
 }
 
+/// B-20.
 #[test]
 fn the_environment_is_read_by_prefix_and_only_in_upper_case() {
     // In a child process: a program's own environment is not to be changed under running threads.

@@ -192,6 +192,7 @@ fn with_clang_if_there_is_one(standards: &[&str]) {
     standards.iter().for_each(|standard| the_cpp_wrapper_works("clang++", standard));
 }
 
+///
 #[test]
 fn the_cpp_wrapper_works_in_the_oldest_standard() {
     the_cpp_wrapper_works("g++", "c++11");
@@ -209,6 +210,7 @@ fn the_cpp_wrapper_works_in_the_other_standards() {
     with_clang_if_there_is_one(&["c++11", "c++14", "c++17"]);
 }
 
+///
 #[test]
 fn null_is_refused_or_harmless_in_every_place() {
     let standin = Standin::start();
@@ -217,6 +219,7 @@ fn null_is_refused_or_harmless_in_every_place() {
     passes(matrix, PYTHON);
 }
 
+///
 #[test]
 fn the_python_binding_works_and_knows_the_whole_header() {
     let standin = Standin::start();

@@ -24,7 +24,7 @@ fn reject(world: &World, client: &Watched) -> usize {
     world.provider.count()
 }
 
-/// F15, F16, F17, D-21: tokens die early, come again, and are rejected late.
+/// F15, F16, F17, D-21, H-06: tokens die early, come again, and are rejected late.
 #[test]
 fn invalidate_drops_the_token_only_if_it_is_still_the_cached_one() {
     let world = World::new();

@@ -58,7 +58,7 @@ fn min_valid_s_is_honoured_and_capped_at_half_the_life() {
     assert!(warnings[0].contains("min_valid_s") && warnings[0].contains("1800 s"));
 }
 
-/// E19: a life shorter than any margin.
+/// E19, D-11: a life shorter than any margin.
 #[test]
 fn a_token_without_life_is_handed_out_for_a_second() {
     for expires_in in [0, -1, 1] {
@@ -93,7 +93,7 @@ fn callers(
     handles
 }
 
-/// F14, F18: a new token may end the old one, and everybody comes at once.
+/// F14, F18, A-16: a new token may end the old one, and everybody comes at once.
 #[test]
 fn concurrent_misses_send_one_request() {
     let world = World::new();
@@ -123,6 +123,7 @@ fn a_failure_is_shared_by_all_who_waited() {
     assert_eq!(value(&client), "canary-token-2", "nothing is cached, and the client is usable");
 }
 
+///
 #[test]
 fn a_panicking_request_releases_the_waiters() {
     let world = World::new();
@@ -138,6 +139,7 @@ fn a_panicking_request_releases_the_waiters() {
     assert_eq!(value(&client), "canary-token-2", "the client is usable");
 }
 
+/// H-16.
 #[test]
 fn a_waiter_leaves_at_its_own_deadline_without_harm_to_the_request() {
     let world = World::new();
@@ -385,6 +387,7 @@ fn clear_forgets_the_token() {
     assert_eq!(value(&client), "canary-token-2");
 }
 
+///
 #[test]
 fn cached_never_sends() {
     let world = World::new();
@@ -574,6 +577,7 @@ fn a_broken_store_costs_requests_not_tokens() {
     assert_eq!(value(&client), "canary-token-2", "it was dropped here all the same");
 }
 
+/// H-07.
 #[test]
 fn a_secret_file_is_read_again_before_each_request() {
     let file = TempFile::new("old-secret\n");

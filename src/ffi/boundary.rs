@@ -197,6 +197,7 @@ mod tests {
     use super::*;
     use crate::ffi::{tokauth_error_free, tokauth_error_message, tokauth_error_status};
 
+    ///
     #[test]
     fn a_panic_becomes_a_status_and_an_error_object() {
         let mut error = std::ptr::null_mut();

@@ -1,6 +1,7 @@
 /*
  * What tokauth.h promises, tried from C99. A working client's options are expected in the environment (TOKAUTH_*), the
- * secret as TOKAUTH_CLIENT_SECRET; the provider is oauth2, and every request must bring a new token.
+ * secret as TOKAUTH_CLIENT_SECRET; the provider is oauth2, and every request must bring a new token. The numbers are those
+ * of the fault catalogue.
  */
 #define _POSIX_C_SOURCE 200112L /* setenv */
 
@@ -149,6 +150,7 @@ static uint64_t requests(const tokauth_client *client)
 
 /* ---- library ---- */
 
+/* */
 static int version_of_header_and_library_agree(void)
 {
     char text[32];
@@ -205,6 +207,7 @@ static int providers_are_listed(void)
 
 /* ---- NULL ---- */
 
+/* */
 static int freeing_null_does_nothing(void)
 {
     tokauth_config_free(NULL);
@@ -216,6 +219,7 @@ static int freeing_null_does_nothing(void)
     return 1;
 }
 
+/* */
 static int accessors_accept_null(void)
 {
     size_t length = 99;
@@ -239,6 +243,7 @@ static int accessors_accept_null(void)
     return 1;
 }
 
+/* */
 static int out_error_may_be_null(void)
 {
     tokauth_config *config = tokauth_config_new();
@@ -254,15 +259,18 @@ static int out_error_may_be_null(void)
     CHECK(tokauth_client_new(config, &other, NULL) == TOKAUTH_ERR_CONFIG && other == NULL);
     CHECK(tokauth_client_with(client, "no_such_option", "x", &other, NULL) == TOKAUTH_ERR_CONFIG);
     CHECK(tokauth_client_token(client, TOKAUTH_CACHED_ONLY, &token, NULL) == TOKAUTH_ERR_NOT_CACHED && token == NULL);
+    CHECK(tokauth_client_token(client, 0, NULL, NULL) == TOKAUTH_ERR_INVALID_ARGUMENT);
     CHECK(tokauth_client_copy_authorization(NULL, 0, NULL, 0, NULL, NULL) == TOKAUTH_ERR_INVALID_ARGUMENT);
     CHECK(tokauth_client_invalidate(client, NULL, NULL) == TOKAUTH_ERR_INVALID_ARGUMENT);
     CHECK(tokauth_client_clear(NULL, NULL) == TOKAUTH_ERR_INVALID_ARGUMENT);
     CHECK(tokauth_client_budget(client, NULL, &number, NULL) == TOKAUTH_ERR_INVALID_ARGUMENT);
+    CHECK(requests(client) == 0);
     tokauth_client_free(client);
     tokauth_config_free(config);
     return 1;
 }
 
+/* */
 static int outputs_are_written_on_failure(void)
 {
     char buffer[8];
@@ -323,12 +331,14 @@ static int order_of_options_does_not_matter(void)
     return 1;
 }
 
+/* */
 static int unknown_option_suggests_the_nearest(void)
 {
     CHECK(option_refused("clientid", "me", TOKAUTH_ERR_CONFIG, "client_id"));
     return 1;
 }
 
+/* */
 static int set_refuses_what_is_not_text(void)
 {
     static char long_text[64 * 1024 + 2];
@@ -398,6 +408,7 @@ static int json_that_is_not_flat_is_refused(void)
     return 1;
 }
 
+/* B-20. */
 static int environment_is_read_under_a_prefix(void)
 {
     tokauth_config *config = tokauth_config_new();
@@ -478,6 +489,7 @@ static int clones_outlive_the_original(void)
     return 1;
 }
 
+/* */
 static int copy_writes_all_or_nothing(void)
 {
     enum { MARGIN = 16 };
@@ -523,6 +535,7 @@ static int copy_writes_all_or_nothing(void)
     return 1;
 }
 
+/* */
 static int flags_are_obeyed(void)
 {
     tokauth_client *client = working_client("flags_are_obeyed");
@@ -583,6 +596,7 @@ static int rejected_token_is_replaced(void)
     return 1;
 }
 
+/* H-06. */
 static int rejecting_an_old_token_does_nothing(void)
 {
     tokauth_client *client = working_client("rejecting_an_old_token_does_nothing");

@@ -525,6 +525,7 @@ static void throwing_log_harms_no_call(const char *test, Exception exception)
     CHECK(counts.lines[1] == 1 && counts.lines[4] > 4); /* the second asked nobody */
 }
 
+/* */
 static void what_a_log_throws_is_dropped()
 {
     static_assert(noexcept(tokauth::detail::Sink<tokauth::Log>::line(nullptr, 1, "")), "Rust is above");
