@@ -1,7 +1,7 @@
 /*
  * What tokauth.h promises, tried from C99. A working client's options are expected in the environment (TOKAUTH_*), the
- * secret as TOKAUTH_CLIENT_SECRET; the provider is oauth2, and every request must bring a new token. The numbers are those
- * of the fault catalogue.
+ * secret as TOKAUTH_CLIENT_SECRET; the provider is oauth2, and every request must bring a new token. The numbers are
+ * those of the fault catalogue.
  */
 #define _POSIX_C_SOURCE 200112L /* setenv */
 
