@@ -62,6 +62,14 @@ fn a_child_shares_what_it_inherits() {
     forks(3, "quiet", &standin.options_tls("oauth2"));
 }
 
+/// B-03.
+#[test]
+fn children_forked_while_the_library_begins_work() {
+    let standin = Standin::start();
+    forks(50, "first", &standin.oauth2_options("post"));
+    forks(50, "first", &standin.options_tls("oauth2"));
+}
+
 #[test]
 fn lookups_that_hang_in_the_parent_keep_no_place_in_a_child() {
     forks(3, "hanging", &Standin::start().options_tls("oauth2"));

@@ -1,7 +1,7 @@
 /*
- * fork() while other threads are inside the library: fork COUNT busy|lookups|hanging|quiet. Every child must get tokens by the
- * client that it has from its parent and by one of its own, and free both; the parent must go on. Whoever does not end
- * is killed by its alarm.
+ * fork() while other threads are inside the library: fork COUNT busy|lookups|hanging|quiet|first. Every child must get
+ * tokens by the client that it has from its parent and by one of its own, and free both; the parent must go on. Whoever
+ * does not end is killed by its alarm.
  */
 #define _GNU_SOURCE /* RTLD_NEXT */
 
@@ -223,6 +223,53 @@ static int quiet(int forks)
     return failed;
 }
 
+/* ---- the library's first calls in a process ---- */
+
+static int makes_a_client(void)
+{
+    tokauth_client *client = new_client(NULL, NULL);
+    int made = client != NULL && gets_another(client);
+
+    tokauth_client_free(client);
+    return !made;
+}
+
+static void *make_a_client(void *failed)
+{
+    *(int *)failed = makes_a_client();
+    return NULL;
+}
+
+static long moments; /* how far the threads get before the fork */
+
+static int forks_while_it_begins(void)
+{
+    const struct timespec moment = {0, moments * 20000};
+    pthread_t threads[4];
+    int failed[4];
+    int i, worked;
+
+    for (i = 0; i < 4; i++)
+        CHECK(pthread_create(&threads[i], NULL, make_a_client, &failed[i]) == 0);
+    nanosleep(&moment, NULL);
+    worked = child_does(makes_a_client);
+    for (i = 0; i < 4; i++) {
+        CHECK(pthread_join(threads[i], NULL) == 0);
+        worked &= !failed[i];
+    }
+    return !worked;
+}
+
+static int first(int forks)
+{
+    int failed = 0;
+
+    for (moments = 0; moments < forks && failed == 0; moments++)
+        failed += !child_does(forks_while_it_begins);
+    shared = new_client(NULL, NULL);
+    return failed;
+}
+
 /* ---- lookups that hang in the parent ---- */
 
 typedef int lookup(const char *, const char *, const struct addrinfo *, struct addrinfo **);
@@ -286,8 +333,10 @@ int main(int argc, char **argv)
     CHECK(argc == 3);
     alarm(PARENT_LIMIT_S);
     forks = atoi(argv[1]);
-    shared = new_client(NULL, NULL);
-    CHECK(shared != NULL);
+    if (strcmp(argv[2], "first") != 0) {
+        shared = new_client(NULL, NULL);
+        CHECK(shared != NULL);
+    }
     clock_gettime(CLOCK_MONOTONIC, &began);
     if (strcmp(argv[2], "busy") == 0)
         failed = busy(EVERYTHING, sizeof EVERYTHING / sizeof EVERYTHING[0], uses_both_clients, forks);
@@ -295,6 +344,8 @@ int main(int argc, char **argv)
         failed = busy(LOOKUPS, sizeof LOOKUPS / sizeof LOOKUPS[0], is_answered_in_time, forks);
     else if (strcmp(argv[2], "hanging") == 0)
         failed = looks_up_beside_hanging_ones(forks);
+    else if (strcmp(argv[2], "first") == 0)
+        failed = first(forks);
     else
         failed = quiet(forks);
     clock_gettime(CLOCK_MONOTONIC, &ended);
