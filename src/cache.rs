@@ -2,6 +2,8 @@
 //!
 //! A mutex guards every change; whoever finds a token that will do reads what was published of it, and waits for nobody.
 
+mod published;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +11,14 @@ use crate::clock::{Clock, Coarse, Deadline, Event, nanos};
 use crate::cooldown::{Bound, Brake, Cooldown, Failure};
 use crate::credential::Fingerprint;
 use crate::error::{Error, ErrorKind, RetryClass, Step};
-use crate::expiry::{Lifetime, Wishes};
+use crate::expiry::Wishes;
 use crate::log::{Log, LogLevel};
 use crate::process::PerProcess;
-use crate::sync::{AtomicU64, Mutex, Ordering, PoisonError, RwLock, stack_page};
+use crate::sync::{AtomicU64, Mutex, Ordering, PoisonError};
 use crate::token::Token;
+
+pub(crate) use published::Fetched;
+use published::{Published, Snapshot};
 
 /// Who refreshes ahead holds a valid token already, and waits no longer than this for the new one.
 const AHEAD_MAX: Duration = Duration::from_secs(5);
@@ -48,13 +53,6 @@ impl Counters {
     pub(crate) fn get(&self, counter: Counter) -> u64 {
         self.0[counter as usize].load(Ordering::Relaxed)
     }
-}
-
-/// A token and its life, fresh from the provider or the store.
-#[derive(Clone, Debug)]
-pub(crate) struct Fetched {
-    pub(crate) token: Token,
-    pub(crate) lifetime: Lifetime,
 }
 
 /// Whether a cached token will do.
@@ -116,124 +114,6 @@ struct State {
     cleared: u64,
 }
 
-/// A token in service: all that a reader without the lock needs.
-#[derive(Debug)]
-pub(crate) struct Snapshot {
-    pub(crate) token: Token,
-    pub(crate) generation: u64,
-    lifetime: Lifetime,
-    /// No refresh ahead before this; nanoseconds since boot.
-    pause_until: AtomicU64,
-    /// What [`serves_until`](Snapshot::serves_until) is for whoever wishes for nothing in particular. 0: withdrawn.
-    until: AtomicU64,
-}
-
-impl Snapshot {
-    fn new(fetched: Fetched, generation: u64) -> Snapshot {
-        let Fetched { token, lifetime } = fetched;
-        let (pause_until, until) = (AtomicU64::new(0), AtomicU64::new(1));
-        let snapshot = Snapshot { token, generation, lifetime, pause_until, until };
-        snapshot.pause(Duration::ZERO);
-        snapshot
-    }
-
-    fn pause(&self, until: Duration) {
-        self.pause_until.fetch_max(nanos(until), Ordering::SeqCst);
-        self.until.store(self.serves_as_wished(Wishes::NONE), Ordering::SeqCst);
-    }
-
-    fn is_fresh(&self, now: Duration, wishes: Wishes) -> bool {
-        nanos(now) < self.lifetime.fresh_until(wishes)
-    }
-
-    /// When whoever has such wishes is to renew it.
-    fn due(&self, wishes: Wishes) -> u64 {
-        self.lifetime.refresh_from(wishes).max(self.pause_until.load(Ordering::SeqCst))
-    }
-
-    /// Until when it is served without a look at anything else.
-    #[inline(always)]
-    fn serves_until(&self, wishes: &Wishes) -> u64 {
-        match wishes {
-            &Wishes::NONE => self.until.load(Ordering::SeqCst),
-            wishes => self.serves_as_wished(*wishes),
-        }
-    }
-
-    #[inline(never)]
-    fn serves_as_wished(&self, wishes: Wishes) -> u64 {
-        if self.is_withdrawn() { 0 } else { self.lifetime.fresh_until(wishes).min(self.due(wishes)) }
-    }
-
-    /// From now on nobody is served it, wherever it is.
-    fn withdraw(&self) {
-        self.until.store(0, Ordering::SeqCst);
-    }
-
-    fn is_withdrawn(&self) -> bool {
-        self.until.load(Ordering::SeqCst) == 0
-    }
-
-    /// Whether it may be handed out where no other is to be had: the default margin is a precaution, one that the host
-    /// sets is a condition.
-    fn is_last_resort(&self, now: Duration, wishes: Wishes) -> bool {
-        let until = if wishes.min_valid.is_some() { self.lifetime.fresh_until(wishes) } else { self.lifetime.over() };
-        nanos(now) < until
-    }
-}
-
-/// What readers see: nothing, or the token in service. Each thread reads from its own place, whose lock only it and a
-/// writer touch, so that readers do not slow each other down. Nobody waits for a lock: who does not get it at once, or
-/// finds a token that is withdrawn, goes the way of the slot's mutex. (So does who finds a lock that was held when its
-/// process was forked.)
-#[derive(Debug, Default)]
-struct Published([Place; PLACES]);
-
-const PLACES: usize = 8;
-
-/// On a cache line of its own.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Place(RwLock<Option<Arc<Snapshot>>>);
-
-impl Published {
-    /// Under the slot's mutex.
-    fn put(&self, snapshot: Option<&Arc<Snapshot>>) {
-        self.0.iter().for_each(|place| place.put(snapshot));
-    }
-
-    /// For a thread that found nothing there to serve: a writer may have found the place locked.
-    fn repair(&self, snapshot: &Arc<Snapshot>) {
-        self.0[place_of_thread()].put(Some(snapshot));
-    }
-
-    /// The newest in service, as far as it can be seen without waiting.
-    fn newest(&self) -> Option<Arc<Snapshot>> {
-        let seen = self.0.iter().filter_map(|place| place.0.try_read().ok()?.clone());
-        seen.filter(|snapshot| !snapshot.is_withdrawn()).max_by_key(|snapshot| snapshot.generation)
-    }
-}
-
-impl Place {
-    /// Not where a reader is still there after many tries: it was preempted, or is of the parent process.
-    fn put(&self, snapshot: Option<&Arc<Snapshot>>) {
-        for _ in 0..100 {
-            if let Ok(mut place) = self.0.try_write() {
-                *place = snapshot.cloned();
-                return;
-            }
-            std::hint::spin_loop();
-        }
-    }
-}
-
-/// Stacks are so many pages, a power of two, and a guard page, so that threads that do the same have places that follow
-/// each other.
-#[inline(always)]
-fn place_of_thread() -> usize {
-    stack_page() % PLACES
-}
-
 /// What a call is to do next.
 enum Decision<'a> {
     Serve(Result<Token, Error>),
@@ -274,7 +154,7 @@ impl Slot {
         wishes: &Wishes,
         read: impl FnOnce(&Snapshot) -> T,
     ) -> Option<T> {
-        let Ok(published) = self.published.0[place_of_thread()].0.try_read() else { return None };
+        let Ok(published) = self.published.place().try_read() else { return None };
         let Some(snapshot) = &*published else { return None };
         coarse.is_before(clock, snapshot.serves_until(wishes)).then(|| read(snapshot))
     }
