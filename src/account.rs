@@ -5,9 +5,8 @@ use std::time::Duration;
 use crate::cooldown::{Failure, limit};
 use crate::credential::Fingerprint;
 use crate::error::{Error, ErrorKind, RetryClass};
-use crate::process::PerProcess;
+use crate::process::Locked;
 use crate::skew::Skew;
-use crate::sync::Mutex;
 
 /// A credential that was refused as often as it may be is not tried again for so long.
 const LOCKED_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -20,7 +19,7 @@ const REFUSED_MAX: usize = 16;
 
 /// Shared by the slots of one client id at one endpoint.
 #[derive(Default)]
-pub(crate) struct Account(PerProcess<Mutex<Known>>);
+pub(crate) struct Account(Locked<Known>);
 
 #[derive(Clone, Default)]
 struct Known {

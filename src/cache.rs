@@ -13,12 +13,12 @@ use crate::credential::Fingerprint;
 use crate::error::{Error, ErrorKind, RetryClass, Step};
 use crate::expiry::Wishes;
 use crate::log::{Log, LogLevel};
-use crate::process::PerProcess;
+use crate::process::Locked;
 use crate::sync::{AtomicU64, Mutex, Ordering, PoisonError};
 use crate::token::Token;
 
-pub(crate) use published::Fetched;
-use published::{Published, Snapshot};
+use published::Published;
+pub(crate) use published::{Fetched, Snapshot};
 
 /// Who refreshes ahead holds a valid token already, and waits no longer than this for the new one.
 const AHEAD_MAX: Duration = Duration::from_secs(5);
@@ -93,7 +93,7 @@ impl Call<'_> {
 /// One cache key's token.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
-    state: PerProcess<Mutex<State>>,
+    state: Locked<State>,
     published: Published,
     /// How many tokens have been cached; the newest one's generation. Never the same twice, in a forked child either.
     generations: AtomicU64,
@@ -342,7 +342,7 @@ impl Slot {
     fn locked<T>(&self, body: impl FnOnce(&mut State) -> T) -> T {
         let inherit = |parents: Option<&mut State>| match parents {
             Some(parents) => State { flying: None, landed: None, ..std::mem::take(parents) },
-            None => State { cached: self.published.newest(), ..State::default() },
+            None => State { cached: self.published.inherit(), ..State::default() },
         };
         self.state.locked(inherit, body)
     }

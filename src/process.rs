@@ -1,11 +1,10 @@
 //! What belongs to one process: a forked child makes it anew.
 
-use std::fmt;
-use std::process;
+use std::{fmt, iter, ptr};
 
 use once_cell::race::OnceBox;
 
-use crate::sync::{Mutex, PoisonError, TryLockError};
+use crate::sync::{Mutex, PoisonError, TryLockError, process_id};
 
 /// Something with locks in it, or with connections. After `fork` a lock may be held by a thread that the child does not
 /// have, and a connection is the parent's: the first call in the child puts something new behind it. Whoever asks here is
@@ -27,42 +26,29 @@ impl<T> Owned<T> {
 
 impl<T> PerProcess<T> {
     pub(crate) fn new(value: T) -> PerProcess<T> {
-        PerProcess(Owned::new(process::id(), value))
+        PerProcess(Owned::new(process_id(), value))
     }
 
-    /// This process's own; `renew` makes it from the parent's, of which no lock may be waited for. Threads that come
-    /// together may each make one, and all get the same.
-    pub(crate) fn get(&self, renew: impl FnOnce(&T) -> T) -> &T {
-        self.of(process::id(), renew)
+    /// This process's own, by `new` if nobody has made it. Threads that come together may each make one, and all get the
+    /// same.
+    pub(crate) fn get(&self, new: impl FnOnce() -> T) -> &T {
+        self.of(process_id(), new)
     }
 
-    fn of(&self, process: u32, renew: impl FnOnce(&T) -> T) -> &T {
+    fn of(&self, process: u32, new: impl FnOnce() -> T) -> &T {
         let mut latest = &self.0;
         while let Some(childs) = latest.childs.get() {
             latest = childs;
         }
         if latest.process != process {
-            latest = latest.childs.get_or_init(|| Box::new(Owned::new(process, renew(&latest.value))));
+            latest = latest.childs.get_or_init(|| Box::new(Owned::new(process, new())));
         }
         &latest.value
     }
-}
 
-impl<T> PerProcess<Mutex<T>> {
-    /// Runs `body` under the lock. `inherit` makes a child's own from the parent's; `None`: the fork caught a thread that
-    /// held the lock, so nobody knows in what state it left things.
-    ///
-    /// Every critical section leaves the state consistent at each step, so a poisoned lock is as good as a sound one.
-    pub(crate) fn locked<R>(&self, inherit: impl FnOnce(Option<&mut T>) -> T, body: impl FnOnce(&mut T) -> R) -> R {
-        let own = self.get(|parents| {
-            Mutex::new(match parents.try_lock() {
-                Ok(mut state) => inherit(Some(&mut state)),
-                Err(TryLockError::Poisoned(state)) => inherit(Some(&mut state.into_inner())),
-                Err(TryLockError::WouldBlock) => inherit(None),
-            })
-        });
-        let mut state = own.lock().unwrap_or_else(PoisonError::into_inner);
-        body(&mut state)
+    /// Each process's, the first one's first.
+    fn all(&self) -> impl Iterator<Item = &T> {
+        iter::successors(Some(&self.0), |owned| owned.childs.get()).map(|owned| &owned.value)
     }
 }
 
@@ -78,32 +64,76 @@ impl<T> fmt::Debug for PerProcess<T> {
     }
 }
 
+/// What a lock guards, for each process its own, made of its parent's.
+#[derive(Debug)]
+pub(crate) struct Locked<T>(PerProcess<Mutex<Option<T>>>);
+
+impl<T> Locked<T> {
+    fn new(value: T) -> Locked<T> {
+        Locked(PerProcess::new(Mutex::new(Some(value))))
+    }
+
+    /// Runs `body` under the lock. `inherit` makes a child's own from the parent's, once; `None`: the fork caught a thread
+    /// that held the lock, so nobody knows in what state it left things.
+    ///
+    /// Every critical section leaves the state consistent at each step, so a poisoned lock is as good as a sound one.
+    pub(crate) fn locked<R>(&self, inherit: impl FnOnce(Option<&mut T>) -> T, body: impl FnOnce(&mut T) -> R) -> R {
+        let own = self.0.get(|| Mutex::new(None));
+        let mut state = own.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the child's lock, so that whoever holds the parent's is a thread that the child does not have.
+        body(state.get_or_insert_with(|| self.inherited(own, inherit)))
+    }
+
+    /// From the parent; where that has not come to inherit anything itself, from the one before.
+    fn inherited(&self, own: &Mutex<Option<T>>, inherit: impl FnOnce(Option<&mut T>) -> T) -> T {
+        let mut parents = None;
+        for before in self.0.all().take_while(|before| !ptr::eq(*before, own)) {
+            match before.try_lock() {
+                Ok(state) if state.is_none() => {}
+                Ok(state) => parents = Some(state),
+                Err(TryLockError::Poisoned(state)) => parents = Some(state.into_inner()),
+                Err(TryLockError::WouldBlock) => parents = None,
+            }
+        }
+        inherit(parents.as_mut().and_then(|state| state.as_mut()))
+    }
+}
+
+impl<T: Default> Default for Locked<T> {
+    fn default() -> Locked<T> {
+        Locked::new(T::default())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// B-02.
-    #[test]
-    fn a_child_gets_its_own_once_and_waits_for_no_lock_of_its_parent() {
-        let shared = PerProcess::new(Mutex::new(1));
-        let parents = shared.of(process::id(), |_| panic!("it is this process's own"));
-        let held = parents.lock().unwrap();
-        let child = process::id() + 1;
-        let childs = shared.of(child, |parents| Mutex::new(parents.try_lock().map_or(2, |value| *value)));
-        assert_eq!(*childs.lock().unwrap(), 2);
-        *childs.lock().unwrap() = 3;
-        let again = shared.of(child, |_| panic!("once"));
-        assert_eq!(*again.lock().unwrap(), 3);
-        drop(held);
-        // By now the value is the child's, so to this process it is that of another.
-        shared.locked(|childs| childs.map_or(0, |value| *value + 1), |value| assert_eq!(*value, 4));
+    fn inherit(parents: Option<&mut u32>) -> u32 {
+        parents.map_or(7, |value| *value + 1)
+    }
+
+    /// What `process` has: its own by now, or its parent's and one.
+    fn of(shared: &Locked<u32>, process: u32) -> u32 {
+        let own = shared.0.of(process, || Mutex::new(None));
+        *own.lock().unwrap().get_or_insert_with(|| shared.inherited(own, inherit))
     }
 
     /// B-02.
     #[test]
-    fn a_lock_that_was_held_at_the_fork_leaves_nothing_to_inherit() {
-        let shared = PerProcess(Owned::new(process::id() + 1, Mutex::new(1)));
-        let _held = shared.0.value.lock().unwrap();
-        shared.locked(|parents| parents.map_or(7, |value| *value), |value| assert_eq!(*value, 7));
+    fn a_child_inherits_once_and_waits_for_no_lock_of_its_parent() {
+        let (shared, parent) = (Locked::new(1), process_id());
+        let its_own = |_: Option<&mut u32>| panic!("it is this process's own");
+        shared.locked(its_own, |_| assert_eq!(of(&shared, parent + 1), 7, "nobody knows what the parent left"));
+        assert_eq!([of(&shared, parent + 1), of(&shared, parent + 2)], [7, 8]);
+        // By now the value is the child's, so to this process it is that of another.
+        shared.locked(inherit, |value| assert_eq!(*value, 9));
+    }
+
+    #[test]
+    fn the_child_of_one_that_inherited_nothing_yet_has_what_came_before() {
+        let (shared, parent) = (Locked::new(1), process_id());
+        shared.0.of(parent + 1, || Mutex::new(None));
+        assert_eq!(of(&shared, parent + 2), 2);
     }
 }

@@ -11,9 +11,8 @@ use crate::account::Account;
 use crate::cache::Slot;
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::process::PerProcess;
+use crate::process::Locked;
 use crate::settings::Key;
-use crate::sync::Mutex;
 use crate::transport::Places;
 
 /// So many slots without a client are kept while their tokens live: a client made per call still sends one request.
@@ -21,7 +20,7 @@ const LINGERING_MAX: usize = 64;
 
 /// The slots of one process. Two clients with equal keys share a slot, whoever made them.
 pub struct Registry {
-    slots: PerProcess<Mutex<Slots>>,
+    slots: Locked<Slots>,
     /// Tells credentials apart without holding them; means nothing outside this process.
     pub(crate) fingerprint_key: [u8; 32],
     pub(crate) lookups: Arc<Places>,
@@ -52,7 +51,7 @@ impl fmt::Debug for Registry {
 impl Registry {
     /// An empty registry, for tests; programs share [`of_process`](Registry::of_process).
     pub fn new(fingerprint_key: [u8; 32]) -> Arc<Registry> {
-        Arc::new(Registry { slots: PerProcess::default(), fingerprint_key, lookups: Arc::default() })
+        Arc::new(Registry { slots: Locked::default(), fingerprint_key, lookups: Arc::default() })
     }
 
     /// The one of this process; the only global thing in this library. Threads that come together may each make one, and

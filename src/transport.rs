@@ -15,11 +15,10 @@ use zeroize::Zeroizing;
 use crate::clock::Deadline;
 use crate::credential::read_limited;
 use crate::error::{Error, ErrorKind, Step};
-use crate::process::PerProcess;
+use crate::process::Locked;
 use crate::request::Head;
 use crate::response::Reply;
 use crate::secret::Secret;
-use crate::sync::Mutex;
 
 use connect::Connections;
 use fault::{is_plain, lost, not_sound};
@@ -67,7 +66,7 @@ pub(crate) struct Http {
     /// A child's own: the pool has locks, and its connections are the parent's, of which dropping closes no more than the
     /// child's descriptors. A thread that was changing the pool at the fork is an owner of it, and for ever: what is half
     /// changed is never dropped.
-    agent: PerProcess<Mutex<Option<ureq::Agent>>>,
+    agent: Locked<Option<ureq::Agent>>,
     resolver: Resolver,
     proxied: bool,
     own_roots: bool,
@@ -117,7 +116,7 @@ impl Http {
             .max_idle_age(IDLE_MAX)
             .max_idle_connections(if proxied { 0 } else { IDLE_CONNECTIONS })
             .build();
-        Ok(Http { config, resolver, agent: PerProcess::default(), proxied, own_roots: ca_file.is_some() })
+        Ok(Http { config, resolver, agent: Locked::default(), proxied, own_roots: ca_file.is_some() })
     }
 
     fn agent(&self) -> ureq::Agent {

@@ -88,7 +88,9 @@ impl Snapshot {
 #[derive(Debug, Default)]
 pub(super) struct Published([Place; PLACES]);
 
-const PLACES: usize = 8;
+// Few under the checker, so that it sees threads that share a place, and tries that are in vain.
+const PLACES: usize = if cfg!(shuttle) { 2 } else { 8 };
+const TRIES: usize = if cfg!(shuttle) { 2 } else { 100 };
 
 /// On a cache line of its own.
 #[derive(Debug, Default)]
@@ -112,17 +114,20 @@ impl Published {
         self.0[place_of_thread()].put(Some(snapshot));
     }
 
-    /// The newest in service, as far as it can be seen without waiting.
-    pub(super) fn newest(&self) -> Option<Arc<Snapshot>> {
-        let seen = self.0.iter().filter_map(|place| place.0.try_read().ok()?.clone());
-        seen.filter(|snapshot| !snapshot.is_withdrawn()).max_by_key(|snapshot| snapshot.generation)
+    /// For a child that was forked while a token was put here, or dropped: the newest in service, as far as anybody can
+    /// see. The one before is withdrawn, as the parent was about to do.
+    pub(super) fn inherit(&self) -> Option<Arc<Snapshot>> {
+        let seen = || self.0.iter().filter_map(|place| place.0.try_read().ok()?.clone());
+        let newest = seen().filter(|snapshot| !snapshot.is_withdrawn()).max_by_key(|snapshot| snapshot.generation)?;
+        seen().filter(|snapshot| snapshot.generation < newest.generation).for_each(|before| before.withdraw());
+        Some(newest)
     }
 }
 
 impl Place {
     /// Not where a reader is still there after many tries: it was preempted, or is of the parent process.
     fn put(&self, snapshot: Option<&Arc<Snapshot>>) {
-        for _ in 0..100 {
+        for _ in 0..TRIES {
             if let Ok(mut place) = self.0.try_write() {
                 *place = snapshot.cloned();
                 return;
