@@ -7,7 +7,7 @@ use once_cell::race::OnceBox;
 use crate::sync::{Mutex, PoisonError, TryLockError, process_id};
 
 /// Something with locks in it, or with connections. After `fork` a lock may be held by a thread that the child does not
-/// have, and a connection is the parent's: the first call in the child puts something new behind it. Whoever asks here is
+/// have, and a connection is the parent's: the first call in the child puts something new behind it. Who asks here is
 /// on the slow path; asking for the process id is a system call. Nothing here waits.
 pub(crate) struct PerProcess<T>(Owned<T>);
 
@@ -29,8 +29,8 @@ impl<T> PerProcess<T> {
         PerProcess(Owned::new(process_id(), value))
     }
 
-    /// This process's own, by `new` if nobody has made it. Threads that come together may each make one, and all get the
-    /// same.
+    /// This process's own, by `new` if nobody has made it. Threads that come together may each make one, and all get
+    /// the same.
     pub(crate) fn get(&self, new: impl FnOnce() -> T) -> &T {
         self.of(process_id(), new)
     }
@@ -73,8 +73,8 @@ impl<T> Locked<T> {
         Locked(PerProcess::new(Mutex::new(Some(value))))
     }
 
-    /// Runs `body` under the lock. `inherit` makes a child's own from the parent's, once; `None`: the fork caught a thread
-    /// that held the lock, so nobody knows in what state it left things.
+    /// Runs `body` under the lock. `inherit` makes a child's own from the parent's, once; `None`: the fork caught a
+    /// thread that held the lock, so nobody knows in what state it left things.
     ///
     /// Every critical section leaves the state consistent at each step, so a poisoned lock is as good as a sound one.
     pub(crate) fn locked<R>(&self, inherit: impl FnOnce(Option<&mut T>) -> T, body: impl FnOnce(&mut T) -> R) -> R {

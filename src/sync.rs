@@ -1,5 +1,5 @@
-//! Locks, atomics, and what tells threads and processes apart: those of std. With `--cfg shuttle` those of a checker, which
-//! decides who runs next at each of them (`tests/model`).
+//! Locks, atomics, and what tells threads and processes apart: those of std. With `--cfg shuttle` those of a checker,
+//! which decides who runs next at each of them (`tests/model`).
 
 #[cfg(shuttle)]
 #[path = "../tests/model/sync.rs"]

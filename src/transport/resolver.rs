@@ -41,7 +41,7 @@ impl Running {
 impl Places {
     /// Waits for a place, but no longer than `wait`.
     fn take(&self, wait: Duration) -> Option<Place> {
-        let running = self.0.get(|| Arc::default()); // a child has none of its parent's threads
+        let running = self.0.get(Arc::default); // a child has none of its parent's threads
         let full = |count: &mut usize| *count == RUNNING_MAX;
         let waited = running.fewer.wait_timeout_while(running.lock(), wait, full);
         let mut count = waited.unwrap_or_else(PoisonError::into_inner).0;

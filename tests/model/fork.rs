@@ -1,5 +1,5 @@
-//! `fork()` as a model sees it: of all threads only the one that called it goes on, in another process; the others stand
-//! still for ever wherever they are, with the locks that they hold.
+//! `fork()` as a model sees it: of all threads only the one that called it goes on, in another process; the others
+//! stand still for ever wherever they are, with the locks that they hold.
 
 use std::cell::Cell;
 
