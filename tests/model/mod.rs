@@ -1,4 +1,4 @@
-//! What callers may rely on, whoever runs when: slot, flight, event, publication and clock under shuttle, which tries
+//! What callers may rely on, whoever runs when: slot, flight, event, publication and fork under shuttle, which tries
 //! many orders, or all of them where they are few. `tests/mutants.rs` breaks the source and expects to hear of it here.
 //!
 //! ```sh
@@ -9,12 +9,15 @@
 //! them were `SeqCst`, and no time but the models' own.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
+mod fork;
 mod world;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use fork::Forking;
+use shuttle::rand::Rng;
 use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, MaxSteps, Runner, thread};
 use world::{Act, Count, ModelClock, S, World, number};
@@ -22,8 +25,10 @@ use world::{Act, Count, ModelClock, S, World, number};
 use crate::cache::{Counter, Rejected};
 use crate::clock::{Clock, Event};
 use crate::error::{Error, ErrorKind};
-use crate::process::PerProcess;
-use crate::sync::Mutex;
+use crate::expiry::Wishes;
+use crate::process::Locked;
+use crate::sync::checked::{be_process, found_locked};
+use crate::sync::{AtomicU64, Ordering};
 use crate::token::Token;
 
 /// A failure must come again.
@@ -41,6 +46,22 @@ fn run(scheduler: impl Scheduler + 'static, model: impl Fn() + Send + Sync + 'st
 fn check(model: fn()) {
     assert_eq!(run(RandomScheduler::new_from_seed(SEED, 20_000), model), 20_000);
     assert_eq!(run(PctScheduler::new_from_seed(SEED, 3, 5000), model), 5000);
+}
+
+/// As many, each of which forks and must come to the end.
+fn check_forks(model: fn()) {
+    let ended = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = || {
+        let ended = ended.clone();
+        move || {
+            model();
+            ended.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    };
+    run(Forking(RandomScheduler::new_from_seed(SEED, 20_000)), counted());
+    run(Forking(PctScheduler::new_from_seed(SEED, 3, 5000)), counted());
+    let ended = ended.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(ended, 25_000, "the others wait for a thread that their process does not have");
 }
 
 /// In all orders there are.
@@ -62,6 +83,7 @@ fn all<T: 'static>(threads: impl IntoIterator<Item = thread::JoinHandle<T>>) -> 
 }
 
 fn misses(callers: usize) {
+    found_locked();
     let world = World::new([]);
     let threads: Vec<_> = (0..callers)
         .map(|_| {
@@ -71,8 +93,11 @@ fn misses(callers: usize) {
             })
         })
         .collect();
-    for (token, published) in all(threads) {
-        assert_eq!((token, published), (1, Some(1)), "and whoever has the token finds it in service");
+    let outcomes = all(threads);
+    let is_served = found_locked() == 0;
+    for (token, published) in outcomes {
+        assert_eq!((token, published.unwrap_or(1)), (1, 1));
+        assert!(published.is_some() || !is_served, "whoever has the token finds it in service");
     }
     assert_eq!(world.provider.begun.get(), 1);
 }
@@ -353,54 +378,175 @@ fn a_deadline_is_not_missed() {
     });
 }
 
+/// A reader may find its place locked, or may have locked it itself when a token was to be put there: only then does it
+/// find nothing.
 #[test]
-fn threads_of_a_forked_child_agree_on_what_is_new() {
-    exhaust(|| {
-        let shared = Arc::new(PerProcess::new(Mutex::new(0)));
-        let child = std::process::id() + 1;
-        let renew = move |shared: &PerProcess<_>| shared.of(child, |_| Mutex::new(1));
-        let other = thread::spawn({
-            let shared = shared.clone();
-            move || renew(&shared)
-        });
-        let mine = renew(&shared);
-        assert!(Arc::ptr_eq(&mine, &other.join().unwrap()));
+fn a_renewal_sends_no_reader_away_whose_place_was_free() {
+    check(|| {
+        found_locked();
+        let world = World::with_token([]);
+        let writer = world.spawn(|world| drop((world.refresh().unwrap(), world.refresh().unwrap())));
+        let readers = [(), ()].map(|()| world.spawn(|world| [world.peek(), world.peek(), world.peek()]));
+        let read = all(readers).concat();
+        writer.join().unwrap();
+        assert!(found_locked() > 0 || read.iter().all(Option::is_some), "{read:?}");
     });
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod cheap_clock {
-    use super::*;
-    use crate::clock::Seen;
+#[test]
+fn who_has_a_new_token_never_reads_the_one_before() {
+    check(|| {
+        let world = World::with_token([]);
+        let readers = [(), (), ()].map(|()| world.spawn(|world| drop((world.peek(), world.peek()))));
+        let token = number(&world.refresh().unwrap());
+        let read = [world.peek(), world.spawn(World::peek).join().unwrap()];
+        assert!(read.iter().flatten().all(|(_, read)| number(read) == token), "{read:?}");
+        all(readers);
+    });
+}
 
-    const SECOND: u64 = 1_000_000_000;
+#[test]
+fn whose_place_was_locked_finds_the_token_again_after_one_call() {
+    check(|| {
+        let world = World::with_token([]);
+        let reader = world.spawn(|world| {
+            world.peek();
+            world.peek();
+        });
+        world.refresh().unwrap();
+        reader.join().unwrap();
+        // Nobody else is there, and the places are as the reader left them.
+        let others = (0..2).map(|_| {
+            let token = |world: &World| (world.token().unwrap(), world.peek()).1.map(|(_, token)| number(&token));
+            world.spawn(token).join().unwrap()
+        });
+        assert_eq!(others.collect::<Vec<_>>(), [Some(1), Some(1)]);
+        assert_eq!(world.provider.begun.get(), 1);
+    });
+}
 
-    /// Both clocks say `now`, and the third that they follow says the same.
-    fn is_not_behind(seen: &Seen, now: u64) {
-        let told = seen.not_after(now, now);
-        assert!(told.is_none_or(|told| told >= now), "{told:?} has passed");
+#[test]
+fn who_has_dropped_a_token_never_reads_it_again() {
+    check(|| {
+        let world = World::with_token([]);
+        let readers = [(), ()].map(|()| world.spawn(|world| drop((world.peek(), world.peek()))));
+        let (_, old) = world.peek().unwrap();
+        let droppers = [
+            world.spawn({
+                let old = old.clone();
+                move |world| {
+                    world.slot.reject(&old, world.clock.since_boot());
+                    [world.peek(), world.peek()]
+                }
+            }),
+            world.spawn(|world| {
+                world.slot.clear();
+                let picky = Wishes { min_valid: Some(1), ..Wishes::NONE };
+                [world.peek(), world.peek_as(&picky)]
+            }),
+        ];
+        assert!(all(droppers).concat().iter().all(Option::is_none));
+        all(readers);
+        assert!(world.peek().is_none());
+    });
+}
+
+/// What a child does that was forked at any moment of its parent's doing.
+fn in_a_child(acts: &[fn(&World)], child: fn(World)) {
+    let world = World::with_token([]);
+    for &act in acts {
+        world.spawn(act);
     }
-
-    fn races(notes: &'static [u64]) {
-        let seen = Arc::new(Seen::default());
-        seen.note(0, 0, 0);
-        let writers: Vec<_> = notes
-            .iter()
-            .map(|&time| {
-                let seen = seen.clone();
-                thread::spawn(move || seen.note(time, time, time))
-            })
-            .collect();
-        is_not_behind(&seen, 10 * SECOND);
-        all(writers);
-        is_not_behind(&seen, 10 * SECOND);
+    let steps = AtomicU64::new(0);
+    for _ in 0..shuttle::rand::thread_rng().gen_range(1..40) {
+        steps.load(Ordering::SeqCst); // a step, after which another may be next
     }
+    child(world.fork());
+}
 
-    #[test]
-    fn what_is_read_while_it_is_written_is_not_believed() {
-        exhaust(|| races(&[10 * SECOND]));
-        check(|| races(&[10 * SECOND, 5 * SECOND, 10 * SECOND]));
-    }
+fn refreshes(world: &World) {
+    world.refresh().unwrap();
+    world.refresh().unwrap();
+}
+
+fn reads(world: &World) {
+    world.peek();
+    world.peek();
+}
+
+fn rejects(world: &World) {
+    let token = world.token().unwrap();
+    world.slot.reject(&token, world.clock.since_boot());
+    world.token().unwrap();
+}
+
+/// A child's threads each reject what they are given, in the midst of others that do so.
+#[test]
+fn a_forked_child_never_reads_again_what_it_has_rejected() {
+    check_forks(|| {
+        in_a_child(&[refreshes, reads, rejects], |world| {
+            let threads = [(), ()].map(|()| {
+                world.spawn(|world| {
+                    let token = world.token().unwrap();
+                    let outcome = world.slot.reject(&token, world.clock.since_boot());
+                    let next = world.token().unwrap();
+                    let kept = matches!(outcome, Rejected::Kept(_));
+                    assert!(kept || number(&next) != number(&token), "{outcome:?}: {}", number(&token));
+                })
+            });
+            all(threads);
+        });
+    });
+}
+
+#[test]
+fn a_forked_child_never_reads_again_what_it_has_forgotten() {
+    check_forks(|| {
+        in_a_child(&[refreshes, reads, reads], |world| {
+            let threads = [(), ()].map(|()| {
+                world.spawn(|world| {
+                    let token = world.token().unwrap();
+                    world.slot.clear();
+                    assert!(number(&world.token().unwrap()) > 100.max(number(&token)));
+                })
+            });
+            all(threads);
+        });
+    });
+}
+
+#[test]
+fn a_forked_childs_threads_have_the_token_that_the_parent_had_and_ask_for_none() {
+    check_forks(|| {
+        in_a_child(&[refreshes, reads], |world| {
+            let tokens = all([(), (), ()].map(|()| world.spawn(|world| number(&world.token().unwrap()))));
+            assert!(tokens.iter().all(|token| *token < 100), "{tokens:?}");
+        });
+    });
+}
+
+#[test]
+fn threads_of_a_forked_child_inherit_what_the_parent_had_and_share_it() {
+    exhaust(|| {
+        be_process(1);
+        let shared = Arc::new(Locked::default());
+        shared.locked(|_| panic!("it is this process's own"), |names: &mut Vec<_>| names.push("parent's"));
+        be_process(2);
+        let adds = |name: &'static str| {
+            let shared = shared.clone();
+            let inherit = |parents: Option<&mut Vec<_>>| parents.map(std::mem::take).unwrap_or_default();
+            move || shared.locked(inherit, |names| names.push(name))
+        };
+        let other = thread::spawn(adds("other's"));
+        adds("own")();
+        other.join().unwrap();
+        shared.locked(
+            |_| panic!("it is this process's own"),
+            |names| {
+                assert!(names[0] == "parent's" && names.len() == 3, "{names:?}");
+            },
+        );
+    });
 }
 
 #[test]

@@ -6,17 +6,17 @@ use std::time::Duration;
 use shuttle::sync::{Condvar, Mutex};
 use shuttle::thread;
 
-use crate::cache::{Call, Fetched, Need, Slot, Source};
-use crate::clock::{Clock, Deadline, Event};
+use super::fork::fork;
+use crate::cache::{Call, Fetched, Need, Slot, Snapshot, Source};
+use crate::clock::{Clock, Coarse, Deadline, Event};
 use crate::cooldown::Failure;
 use crate::credential::Fingerprint;
 use crate::error::{Error, ErrorKind, RetryClass, Step};
-use crate::expiry::{Lifetime, RefreshAhead, Wishes};
+use crate::expiry::{Lifetime, Wishes};
 use crate::log::Log;
 use crate::token::Token;
 
 pub(super) const S: Duration = Duration::from_secs(1);
-const WISHES: Wishes = Wishes { min_valid: None, refresh_ahead: RefreshAhead::Auto };
 
 /// How often something has happened; not made of what is checked here.
 #[derive(Debug, Default)]
@@ -95,6 +95,8 @@ pub(super) enum Act {
 #[derive(Debug)]
 pub(super) struct Provider {
     acts: Vec<Act>,
+    /// The number of the first token.
+    first: usize,
     clock: Arc<ModelClock>,
     pub(super) begun: Count,
     pub(super) gate: Count,
@@ -111,10 +113,10 @@ impl Source for Provider {
         let sent = self.clock.since_boot();
         let number = self.ask();
         let error = match self.acts.get(number - 1) {
-            None => return Ok(granted(number, sent)),
+            None => return Ok(granted(self.first - 1 + number, sent)),
             Some(Act::Gate) => {
                 self.gate.wait_for(1);
-                return Ok(granted(number, sent));
+                return Ok(granted(self.first - 1 + number, sent));
             }
             // The hook that would print it a thousand times does not hear of it.
             Some(Act::Panic) => std::panic::resume_unwind(Box::new("the request broke")),
@@ -147,6 +149,7 @@ pub(super) fn number(token: &Token) -> usize {
 #[derive(Clone, Debug)]
 pub(super) struct World {
     pub(super) slot: Arc<Slot>,
+    coarse: Arc<Coarse>,
     pub(super) clock: Arc<ModelClock>,
     pub(super) provider: Arc<Provider>,
 }
@@ -155,10 +158,21 @@ impl World {
     pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
     pub(super) fn new<const N: usize>(acts: [Act; N]) -> World {
+        World::around(Arc::default(), acts.into(), 1)
+    }
+
+    fn around(slot: Arc<Slot>, acts: Vec<Act>, first: usize) -> World {
         let clock = Arc::<ModelClock>::default();
         let (begun, gate) = (Count::default(), Count::default());
-        let provider = Arc::new(Provider { acts: acts.into(), clock: clock.clone(), begun, gate });
-        World { slot: Arc::default(), clock, provider }
+        let provider = Arc::new(Provider { acts, first, clock: clock.clone(), begun, gate });
+        World { slot, coarse: Arc::new(Coarse::new(&*clock)), clock, provider }
+    }
+
+    /// Forks: of all that runs, only this thread goes on, and finds the slot as it is. The models' own things, which
+    /// those that stand still may have locked, are new; the tokens are numbered from 101 on.
+    pub(super) fn fork(&self) -> World {
+        fork();
+        World::around(self.slot.clone(), Vec::new(), 101)
     }
 
     /// Token 0 is in service.
@@ -198,7 +212,7 @@ impl World {
         self.slot.token(&Call {
             source: &*self.provider,
             clock: &clock,
-            wishes: WISHES,
+            wishes: Wishes::NONE,
             need,
             deadline: Deadline::after(&clock, timeout),
             log: &Log::default(),
@@ -208,6 +222,12 @@ impl World {
 
     /// What is in service, with its generation.
     pub(super) fn peek(&self) -> Option<(u64, Token)> {
-        self.slot.peek(&*self.clock, WISHES, |snapshot| (snapshot.generation, snapshot.token.clone()))
+        self.peek_as(&Wishes::NONE)
+    }
+
+    pub(super) fn peek_as(&self, wishes: &Wishes) -> Option<(u64, Token)> {
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let read = |snapshot: &Snapshot| (snapshot.generation, snapshot.token.clone());
+        self.slot.peek((&self.coarse, &clock), wishes, read)
     }
 }
