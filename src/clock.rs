@@ -151,6 +151,11 @@ impl Event {
         self.changed.notify_all();
     }
 
+    /// Whether it has.
+    pub fn has_happened(&self) -> bool {
+        *self.lock()
+    }
+
     /// Lets a virtual clock wait until the event happened or `passed` says that its time is over.
     pub fn wait_while(&self, passed: impl Fn() -> bool) {
         let mut happened = self.lock();

@@ -1,5 +1,6 @@
 //! One HTTP POST: the port, and its implementation with ureq. The only module that names ureq.
 
+mod begin;
 mod connect;
 mod fault;
 mod resolver;
@@ -86,6 +87,7 @@ impl Http {
         user_agent: &str,
         resolver: Resolver,
     ) -> Result<Http, Error> {
+        begin::begin()?;
         let roots = match ca_file {
             None => RootCerts::WebPki,
             #[cfg(feature = "platform-verifier")]
