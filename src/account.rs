@@ -1,7 +1,9 @@
 //! What is known of one client id at one token endpoint, whatever scope or secret it is asked with.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Event;
 use crate::cooldown::{Failure, limit};
 use crate::credential::Fingerprint;
 use crate::error::{Error, ErrorKind, RetryClass};
@@ -27,6 +29,8 @@ struct Known {
     limited: Option<(Duration, Error)>,
     /// Secrets that it refused, oldest first.
     refused: Vec<Refused>,
+    /// Requests under way of credentials that must not be refused too often.
+    trying: Vec<(Fingerprint, Arc<Event>)>,
     skew: Option<Skew>,
     /// The `Date` of its replies was proven wrong, with this secret, and is not looked at until then.
     distrusted: Option<(Fingerprint, Duration)>,
@@ -38,6 +42,22 @@ struct Refused {
     times: u32,
     last: Duration,
     error: Error,
+}
+
+/// A request under way.
+pub(crate) struct Turn<'a> {
+    account: &'a Account,
+    credential: Fingerprint,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let at = |known: &Known| known.trying.iter().position(|(who, _)| *who == self.credential);
+        let over = self.account.known(|known| at(known).map(|at| known.trying.remove(at).1));
+        if let Some(over) = over {
+            over.set();
+        }
+    }
 }
 
 impl std::fmt::Debug for Account {
@@ -60,11 +80,26 @@ impl Account {
         Some(Failure { error, credential: Some(credential), held_until: Some(until) })
     }
 
+    /// Where refusals lock the client, one request at a time tries a secret, whatever it asks for: else they would all be
+    /// sent before the first is refused. `Err`: when it is worth another look.
+    pub(crate) fn takes_turn(&self, credential: Fingerprint) -> Result<Turn<'_>, Arc<Event>> {
+        self.known(|known| match known.trying.iter().find(|(who, _)| *who == credential) {
+            Some((_, over)) => Err(over.clone()),
+            None => {
+                known.trying.push((credential, Arc::default()));
+                Ok(Turn { account: self, credential })
+            }
+        })
+    }
+
     /// Remembers what a failed attempt means for others. `lockout`: as above.
     pub(crate) fn failed(&self, credential: Fingerprint, error: &Error, lockout: Option<u32>, now: Duration) {
         self.known(|known| match (error.kind(), error.retry_class()) {
             (ErrorKind::RateLimited, _) => {
-                known.limited = Some((now.saturating_add(limit(error)), error.clone()));
+                let until = now.saturating_add(limit(error));
+                if known.limited.as_ref().is_none_or(|(known, _)| *known < until) {
+                    known.limited = Some((until, error.clone()));
+                }
             }
             (ErrorKind::Denied, RetryClass::Refused) if lockout.is_some() => {
                 let at = known.refused.iter().position(|refused| refused.credential == credential);
@@ -129,6 +164,10 @@ impl Account {
     }
 
     fn known<T>(&self, body: impl FnOnce(&mut Known) -> T) -> T {
-        self.0.locked(|parents| parents.map(|known| known.clone()).unwrap_or_default(), body)
+        // A child has none of its parent's requests.
+        let inherit = |parents: Option<&mut Known>| {
+            parents.map(|known| Known { trying: Vec::new(), ..known.clone() }).unwrap_or_default()
+        };
+        self.0.locked(inherit, body)
     }
 }

@@ -178,12 +178,14 @@ impl Slot {
                     call.line(LogLevel::Debug, || "waits for another caller's request".to_owned());
                     call.clock.wait(&flight.landed, call.deadline.at);
                     match flight.outcome() {
-                        None => return Err(waited_in_vain()),
+                        None => return self.last_resort(call, waited_in_vain()),
                         Some(Outcome::Landed(outcome)) if call.need == Need::Any || flight.number > begun_before => {
                             return outcome.or_else(|error| self.last_resort(call, error));
                         }
                         Some(Outcome::Landed(_)) => {} // begun before this call: no answer to one that wants a new token
-                        Some(Outcome::Abandoned) if call.deadline.remaining().is_zero() => return Err(waited_in_vain()),
+                        Some(Outcome::Abandoned) if call.deadline.remaining().is_zero() => {
+                            return self.last_resort(call, waited_in_vain());
+                        }
                         Some(Outcome::Abandoned) => abandoned = Some(flight.number),
                     }
                 }
@@ -192,7 +194,7 @@ impl Slot {
                     self.locked(|state| state.cooldown.end_of(bound.flight));
                 }
                 Decision::Hold(bound) => {
-                    call.line(LogLevel::Debug, || format!("no request during a cool-down: {}", bound.error));
+                    call.line(LogLevel::Debug, || held(&bound.error));
                     return self.last_resort(call, bound.error);
                 }
                 Decision::Fetch(landing) => {
@@ -358,6 +360,10 @@ pub(crate) enum Rejected {
     Kept(Duration),
 }
 
+fn held(error: &Error) -> String {
+    format!("no request during a cool-down: {error}")
+}
+
 fn waited_in_vain() -> Error {
     let message = "another caller's request took longer than this call may; ask again, or raise timeout_ms";
     Error::new(ErrorKind::Timeout, Step::Request, message)
@@ -401,20 +407,24 @@ impl<'a> Landing<'a> {
         let (mut error, mut wait) = (failure.error.clone(), None);
         self.end(|state| {
             if let Some(state) = state {
-                let until = state.cooldown.begin(&failure, number, timeout, now);
+                // What is remembered elsewhere ends there.
+                let until = failure.held_until.or_else(|| state.cooldown.begin(&failure, number, timeout, now));
                 if let Some(cached) = &state.cached {
                     cached.pause(now.saturating_add(AHEAD_PAUSE).max(until.unwrap_or_default()));
                 }
                 if let Some(until) = until {
                     let left = until.saturating_sub(now);
                     error = error.clone().with_retry_after(Some(left));
-                    wait = Some(left).filter(|_| failure.held_until.is_none());
+                    wait = Some(left);
                 }
             }
             if ran_out { Outcome::Abandoned } else { Outcome::Landed(Err(error.clone())) }
         });
-        if let Some(wait) = wait {
-            call.line(LogLevel::Info, || format!("cools down: asks no more for {} s", wait.as_millis().div_ceil(1000)));
+        match wait {
+            Some(_) if failure.held_until.is_some() => call.line(LogLevel::Debug, || held(&error)),
+            Some(wait) => call
+                .line(LogLevel::Info, || format!("cools down: asks no more for {} s", wait.as_millis().div_ceil(1000))),
+            None => {}
         }
         Err(error)
     }

@@ -78,7 +78,7 @@ pub(crate) struct Failure {
     pub(crate) error: Error,
     /// Who was refused.
     pub(crate) credential: Option<Fingerprint>,
-    /// It is an earlier failure, which binds until then; nothing was tried.
+    /// It is an earlier failure, remembered elsewhere, which binds until then; nothing was tried.
     pub(crate) held_until: Option<Duration>,
 }
 
@@ -88,25 +88,36 @@ impl From<Error> for Failure {
     }
 }
 
-/// How the cool-downs after failures of one sort grow.
+/// A sort of failures, whose cool-downs grow on their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Pace {
-    first: Duration,
-    longest: Duration,
+enum Sort {
+    Unsent,
+    Ambiguous,
+    Refused,
+    /// A 429, for example.
+    Limited,
 }
 
-/// AWS and Azure SDKs wait from 0.1 to 30 s before they connect again.
-const UNSENT: Pace = Pace { first: Duration::from_secs(1), longest: Duration::from_secs(30) };
-/// MSAL waits 5 s (Python) to 60 s (.NET) after a 5xx.
-const AMBIGUOUS: Pace = Pace { first: Duration::from_secs(5), longest: Duration::from_secs(60) };
-/// MSAL waits 60 s after a 400; no other answer is likely soon.
-const REFUSED: Pace = Pace { first: Duration::from_secs(60), longest: Duration::from_secs(900) };
-/// A 429 that does not say how long: Entra says 60 s.
-const LIMITED: Pace = Pace { first: Duration::from_secs(60), longest: Duration::from_secs(60) };
+impl Sort {
+    /// The first cool-down and the longest, in seconds.
+    fn span(self) -> (Duration, Duration) {
+        let (first, longest) = match self {
+            // AWS and Azure SDKs wait from 0.1 to 30 s before they connect again.
+            Sort::Unsent => (1, 30),
+            // MSAL waits 5 s (Python) to 60 s (.NET) after a 5xx.
+            Sort::Ambiguous => (5, 60),
+            // MSAL waits 60 s after a 400; no other answer is likely soon.
+            Sort::Refused => (60, 900),
+            // Where it is not told how long: Entra says 60 s.
+            Sort::Limited => (60, 60),
+        };
+        (Duration::from_secs(first), Duration::from_secs(longest))
+    }
+}
 
 /// How long a provider that asks to wait is left alone.
 pub(crate) fn limit(error: &Error) -> Duration {
-    told(error).unwrap_or(LIMITED.first)
+    told(error).unwrap_or(Sort::Limited.span().0)
 }
 
 fn told(error: &Error) -> Option<Duration> {
@@ -121,9 +132,9 @@ pub(crate) struct Cooldown(Option<Failed>);
 struct Failed {
     error: Error,
     until: Duration,
-    pace: Pace,
-    /// How often it has doubled.
-    doubled: u32,
+    sort: Sort,
+    /// How many there were of each sort.
+    times: [u32; 4],
     credential: Option<Fingerprint>,
     /// A call that ran out of time binds none that has more.
     timeout: Option<Duration>,
@@ -150,30 +161,28 @@ impl Cooldown {
         now: Duration,
     ) -> Option<Duration> {
         let error = &failure.error;
-        let pace = match (error.kind(), error.retry_class()) {
-            (ErrorKind::Config | ErrorKind::Unsupported | ErrorKind::Internal, _) => return None,
-            (ErrorKind::RateLimited, _) => LIMITED,
-            (_, RetryClass::NotSent) => UNSENT,
-            (_, RetryClass::Ambiguous) => AMBIGUOUS,
-            (_, RetryClass::Refused) => REFUSED,
+        let sort = match (error.kind(), error.retry_class()) {
+            (ErrorKind::RateLimited, _) => Sort::Limited,
+            (ErrorKind::Config | ErrorKind::Unsupported | ErrorKind::Internal, RetryClass::NotSent) => return None,
+            (_, RetryClass::NotSent) => Sort::Unsent,
+            (_, RetryClass::Ambiguous) => Sort::Ambiguous,
+            (_, RetryClass::Refused) => Sort::Refused,
         };
-        let doubled = match &self.0 {
-            Some(before) if before.pace == pace && before.credential == failure.credential => {
-                before.doubled + u32::from(failure.held_until.is_none())
-            }
-            _ => 0,
-        };
-        let own = pace.first.saturating_mul(1_u32.checked_shl(doubled).unwrap_or(u32::MAX)).min(pace.longest);
-        let wait = match pace {
-            LIMITED => limit(error),
+        let before = self.0.as_ref().filter(|before| before.credential == failure.credential);
+        let mut times = before.map_or([0; 4], |before| before.times);
+        let (first, longest) = sort.span();
+        let own = first.saturating_mul(1_u32.checked_shl(times[sort as usize]).unwrap_or(u32::MAX)).min(longest);
+        times[sort as usize] += 1;
+        let wait = match sort {
+            Sort::Limited => limit(error),
             _ => own.max(told(error).unwrap_or_default()),
         };
-        let until = failure.held_until.unwrap_or(now.saturating_add(wait));
+        let until = now.saturating_add(wait);
         self.0 = Some(Failed {
             error: error.clone(),
             until,
-            pace,
-            doubled,
+            sort,
+            times,
             credential: failure.credential,
             timeout: (error.kind() == ErrorKind::Timeout).then_some(timeout),
             flight,
@@ -200,7 +209,7 @@ impl Cooldown {
 
     /// Until when the next failure counts as one more of a streak, for clients that are made per call too.
     pub(crate) fn remembered_until(&self) -> Duration {
-        self.0.as_ref().map_or(Duration::ZERO, |failed| failed.until.saturating_add(failed.pace.longest))
+        self.0.as_ref().map_or(Duration::ZERO, |failed| failed.until.saturating_add(failed.sort.span().1))
     }
 
     pub(crate) fn end(&mut self) {
@@ -220,6 +229,8 @@ impl Cooldown {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Brake {
     closed_until: Duration,
+    /// When a rejected token was dropped last.
+    opened: Duration,
     /// How long it was closed last.
     length: Duration,
     /// The token in service is one that was rejected.
@@ -239,6 +250,9 @@ impl Brake {
         }
         self.rejected = true;
         self.replacing = !self.is_closed(now);
+        if self.replacing {
+            self.opened = now;
+        }
         self.replacing
     }
 
@@ -259,7 +273,7 @@ impl Brake {
 
     /// Until when the next token is to be told from one that nobody rejected a token for.
     pub(crate) fn remembered_until(&self) -> Duration {
-        if self.replacing { Duration::MAX } else { self.closed_until }
+        if self.replacing { self.opened.saturating_add(BRAKE_MAX) } else { self.closed_until }
     }
 
     pub(crate) fn closed_for(&self, now: Duration) -> Duration {

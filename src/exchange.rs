@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::account::Account;
+use crate::account::{Account, Turn};
 use crate::cache::{Counter, Counters, Fetched};
 use crate::clock::{Clock, Deadline, nanos};
 use crate::cooldown::{Attempts, Failure};
@@ -52,11 +52,13 @@ struct Failed {
     error: Error,
     /// The provider may have refused it for its time, and would see another one now.
     mistimed: bool,
+    /// It told the time by the provider's clock, not by this machine's.
+    corrected: bool,
 }
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Failed {
-        Failed { error, mistimed: false }
+        Failed { error, mistimed: false, corrected: false }
     }
 }
 
@@ -97,7 +99,7 @@ impl Exchange<'_> {
         // As this process would see it, had it asked itself; a machine that booted since then cannot.
         let asked = now.checked_sub(record.life.saturating_sub(left));
         let (sent, life) = asked.map_or((now, left), |asked| (asked, record.life));
-        let lifetime = Lifetime::new(sent, sent, life, self.draw().ok()?);
+        let lifetime = Lifetime::new(sent, sent, life, self.draw());
         if nanos(now) >= lifetime.fresh_until(self.settings.wishes) {
             return None;
         }
@@ -114,23 +116,29 @@ impl Exchange<'_> {
         let credential = fingerprint(self.fingerprint_key, &secret);
         let lockout = settings.provider.limits.lockout;
         let began = self.clock.since_boot();
-        if let Some(failure) = self.account.holds(credential, lockout, began) {
+        let _turn = match lockout {
+            Some(_) => Some(self.turn(credential, deadline)?),
+            None => None,
+        };
+        let held = || self.account.holds(credential, lockout, self.clock.since_boot());
+        if let Some(failure) = held() {
             return Err(failure);
         }
         let plan = Plan::new(settings, secret);
         let mut attempts = Attempts::new(knock);
         let fetched = loop {
-            let Failed { error, mistimed } = match self.attempt(&plan, credential, deadline) {
+            let Failed { error, mistimed, corrected } = match self.attempt(&plan, credential, deadline) {
                 Ok(fetched) => break fetched,
                 Err(failed) => failed,
             };
             let now = self.clock.since_boot();
             self.counters.add(Counter::Failures);
             self.account.failed(credential, &error, lockout, now);
-            if attempts.were_corrected() && error.kind() == ErrorKind::Denied {
+            if error.kind() == ErrorKind::Denied && (attempts.were_corrected() || corrected && !mistimed) {
                 self.account.distrust(credential, now); // it was not the time
             }
-            let again = attempts.after(&error, mistimed, self.draw()?).filter(|wait| *wait < deadline.remaining());
+            let may = |wait: &Duration| *wait < deadline.remaining() && (lockout.is_none() || held().is_none());
+            let again = attempts.after(&error, mistimed, self.draw()).filter(may);
             self.tell(&error, now.saturating_sub(began), again);
             let Some(wait) = again else {
                 return Err(Failure { error, credential: Some(credential), held_until: None });
@@ -142,6 +150,21 @@ impl Exchange<'_> {
         self.account.succeeded(credential);
         self.came(&fetched, self.clock.since_boot().saturating_sub(began));
         Ok(fetched)
+    }
+
+    /// Waits until no other request tries this credential.
+    fn turn(&self, credential: Fingerprint, deadline: &Deadline) -> Result<Turn<'_>, Error> {
+        loop {
+            let over = match self.account.takes_turn(credential) {
+                Ok(turn) => return Ok(turn),
+                Err(over) => over,
+            };
+            self.clock.wait(&over, deadline.at);
+            if deadline.remaining().is_zero() {
+                let message = "another request with the same secret took longer than this call may; ask again";
+                return Err(Error::new(ErrorKind::Timeout, Step::Request, message));
+            }
+        }
     }
 
     fn tell(&self, error: &Error, took: Duration, again: Option<Duration>) {
@@ -207,9 +230,10 @@ impl Exchange<'_> {
             self.account.distrust(credential, received); // it was taken all the same
         }
         fetched.map_err(|error| {
-            let corrected = self.account.time(signed.sent, signed.wall);
-            let differs = corrected.as_secs() != signed.told.as_secs();
-            Failed { mistimed: error.kind() == ErrorKind::Denied && maybe && differs, error }
+            let now_told = self.account.time(signed.sent, signed.wall);
+            let differs = now_told.as_secs() != signed.told.as_secs();
+            let mistimed = error.kind() == ErrorKind::Denied && maybe && differs;
+            Failed { error, mistimed, corrected: signed.told != signed.wall }
         })
     }
 
@@ -246,7 +270,7 @@ impl Exchange<'_> {
         let life = life(grant.told, now, settings.default_ttl, settings.max_ttl);
         let expires_at = i64::try_from(signed.wall.saturating_add(life).as_secs()).unwrap_or(i64::MAX);
         let token = self.token(&grant, expires_at)?;
-        Ok(Fetched { token, lifetime: Lifetime::new(signed.sent, received, life, self.draw()?) })
+        Ok(Fetched { token, lifetime: Lifetime::new(signed.sent, received, life, self.draw()) })
     }
 
     fn token(&self, grant: &Grant, expires_at: i64) -> Result<Token, Error> {
@@ -266,9 +290,9 @@ impl Exchange<'_> {
             .ok_or_else(|| Error::bug(Step::Token, "a NUL passed the reader"))
     }
 
-    fn draw(&self) -> Result<u8, Error> {
+    /// For mere jitter the middle will do.
+    fn draw(&self) -> u8 {
         let mut byte = [0];
-        (self.random)(&mut byte)?;
-        Ok(byte[0])
+        (self.random)(&mut byte).map_or(128, |()| byte[0])
     }
 }

@@ -161,6 +161,22 @@ fn a_date_that_a_good_signature_disproves_is_not_believed() {
     }
 }
 
+/// E-14: the same cache, in front of an outage first.
+#[test]
+fn a_wrong_date_on_a_failure_does_not_shut_a_healthy_signer_out() {
+    let world = World::new();
+    bears(&world, Theirs { date: Some(3600), ..SOUND });
+    let client = world.client(&authvia());
+    for _ in 0..2 {
+        world.provider.next(world::Act::Reply(500, vec![("date", http_date(NOW + 3600))], vec![]));
+    }
+    client.token().unwrap_err();
+    world.clock.advance(S * 5);
+    client.token().unwrap_err(); // signed by what Date told
+    world.clock.advance(S * 60);
+    value(&client);
+}
+
 /// E-14: a refusal whose Date agrees with the signature was about something else.
 #[test]
 fn a_refusal_at_the_right_time_is_a_refusal() {

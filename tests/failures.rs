@@ -425,3 +425,84 @@ fn a_request_whose_caller_ran_out_of_time_is_taken_over() {
     }
     assert_eq!((world.provider.connections(), world.provider.count()), (2, 1));
 }
+
+#[test]
+fn siblings_that_come_together_try_a_wrong_secret_no_more_often_than_one() {
+    let world = World::new();
+    let wrong = || Act::Reply(401, vec![], br#"{"code": 401100}"#.into());
+    world.provider.always(wrong());
+    let client = world.client(&eventhos("canary-secret-wrong"));
+    let siblings: Vec<_> = (0..6).map(|n| client.with("param.x", Some(&n.to_string())).unwrap()).collect();
+    thread::scope(|scope| {
+        for sibling in &siblings {
+            scope.spawn(|| sibling.token().unwrap_err());
+        }
+    });
+    assert_eq!(world.provider.count(), 2);
+}
+
+/// What one key was told of another's failure ends with that failure.
+#[test]
+fn what_holds_for_all_ends_for_all() {
+    for builder in [eventhos("canary-secret-wrong"), oauth2()] {
+        let world = World::new();
+        let client = world.client(&builder);
+        let sibling = client.with("param.x", Some("1")).unwrap();
+        for _ in 0..2 {
+            world.provider.next(Act::Reply(429, vec![("retry-after", "3600".into())], vec![]));
+            client.token().unwrap_err();
+        }
+        sibling.token().unwrap_err();
+        assert_eq!(world.provider.count(), 1);
+        client.clear().unwrap();
+        world.provider.forget();
+        world
+            .provider
+            .next_json(200, json!({"access_token": "canary-token-a", "content": {"jwt_token": "canary-token-a"}}));
+        world
+            .provider
+            .next_json(200, json!({"access_token": "canary-token-b", "content": {"jwt_token": "canary-token-b"}}));
+        client.token().unwrap();
+        sibling.token().unwrap();
+    }
+}
+
+#[test]
+fn a_shorter_wait_does_not_end_a_longer_one() {
+    let world = World::new();
+    let client = world.client(&oauth2().timeout_ms("500"));
+    let sibling = client.with("scope", Some("more")).unwrap();
+    world.provider.close();
+    for seconds in ["3600", "5"] {
+        world.provider.next(Act::Reply(429, vec![("retry-after", seconds.into())], vec![]));
+    }
+    thread::scope(|scope| {
+        scope.spawn(|| client.token().unwrap_err());
+        scope.spawn(|| sibling.token().unwrap_err());
+        while world.provider.count() < 2 {
+            thread::yield_now();
+        }
+        world.provider.open();
+    });
+    world.clock.advance(S * 6);
+    client.with("scope", Some("third")).unwrap().token().unwrap_err();
+    assert_eq!(world.provider.count(), 2);
+}
+
+/// H-04, H-03: whatever fails in between.
+#[test]
+fn failures_of_another_sort_do_not_start_a_cool_down_anew() {
+    let world = World::new();
+    let client = world.client(&oauth2());
+    let turn = std::cell::Cell::new(0);
+    let mut requests = 0;
+    for _ in 0..3600 {
+        world.provider.forget();
+        turn.set(turn.get() + 1);
+        world.provider.next(if turn.get() % 2 == 0 { unsent() } else { reply(401) });
+        client.token().unwrap_err();
+        requests = world.provider.count();
+        world.clock.advance(S);
+    }
+    assert!(requests <= 8, "{requests} refusals in an hour");
+}

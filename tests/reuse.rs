@@ -182,6 +182,25 @@ fn no_lock_is_held_while_a_line_is_logged() {
     assert_eq!(value(&client), "canary-token-3");
 }
 
+/// The default margin is a precaution.
+#[test]
+fn a_waiter_that_runs_out_of_time_takes_a_token_that_lives_yet() {
+    let world = World::new();
+    let client = world.client(&oauth2().refresh_ahead("off"));
+    value(&client);
+    world.clock.advance(S * 3592);
+    let hasty = client.with("timeout_ms", Some("500")).unwrap();
+    let leader = callers(&world, &client, 1).remove(0);
+    let waiter = thread::spawn(move || hasty.token());
+    while world.clock.waiters() < 1 {
+        thread::yield_now();
+    }
+    world.clock.advance(S / 2);
+    assert_eq!(waiter.join().unwrap().unwrap().value(), "canary-token-1");
+    world.provider.open();
+    assert_eq!(leader.join().unwrap().unwrap().value(), "canary-token-2");
+}
+
 /// F19.
 #[test]
 fn one_caller_refreshes_ahead_while_the_others_keep_the_valid_token() {
