@@ -157,7 +157,7 @@ fn signals_that_restart_nothing_fail_no_call() {
 
 /// E-02: in a time namespace, whose clock that counts suspend has been set ahead.
 #[test]
-#[ignore = "takes root or user namespaces; .ci/run asks for it"]
+#[ignore = "takes user namespaces, which not every machine gives; by hand"]
 fn a_token_that_died_in_suspend_is_not_served() {
     let standin = Standin::start();
     let mut program = command("unshare", &standin.oauth2_options("post"));
