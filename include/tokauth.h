@@ -10,9 +10,10 @@
  *           immutable object, and lives until that is freed.
  * Threads   A config is for one thread at a time; clients, tokens and errors are shared freely. A call needs 128 KiB of
  *           stack. On Linux a thread that is cancelled in a call ends after it. Call nothing from a signal handler.
- * fork()    A child may use and free what it inherits, and make clients of its own, whatever other threads were doing;
- *           only what they held inside the C library stays held: if it was a name lookup, the child may meet
- *           TOKAUTH_ERR_TIMEOUT.
+ * fork()    A child may use and free what it inherits, and make clients of its own, whatever other threads were doing,
+ *           but for two things: what they held inside the C library stays held (after a name lookup the child may meet
+ *           TOKAUTH_ERR_TIMEOUT), and if one of them was just making the first client of the process, the child may get
+ *           TOKAUTH_ERR_UNSUPPORTED for its own.
  * Blocking  Only tokauth_client_token() and tokauth_client_copy_authorization() touch the network, for at most the
  *           option timeout_ms. A name lookup runs on a short-lived thread of the library's and may outlive the call, so
  *           the shared library stays mapped after dlclose() on Linux.
@@ -43,7 +44,8 @@
 #define TOKAUTH_CACHED_ONLY 1
 
 /**
- * Flag: a token asked for after this call began, whatever is cached; for a person who presses a button.
+ * Flag: a token asked for after this call began, for a person who presses a button. In the pause after a failure that
+ * failure, and for a while after a rejected token was replaced the latest token.
  */
 #define TOKAUTH_FORCE_REFRESH 2
 
@@ -258,10 +260,10 @@ tokauth_status tokauth_config_set_log(tokauth_config *config,
 tokauth_status tokauth_client_new(const tokauth_config *config, tokauth_client **out_client, tokauth_error **out_error);
 
 /**
- * A sibling with one option changed (NULL as value: removed): it shares credential, connections and store. With another
- * scope or audience it has a token of its own; with another timeout_ms, min_valid_s or refresh_ahead it shares the token
- * too. TOKAUTH_ERR_CONFIG for provider, provider_file and the credential's options.
- * Threads: any number at once.
+ * A sibling with one option changed (NULL as value: removed): it shares credential, connections and store. With
+ * another scope or audience it has a token of its own; with another timeout_ms, min_valid_s or refresh_ahead it shares
+ * the token too. TOKAUTH_ERR_CONFIG for provider, provider_file and the credential's options. Threads: any number at
+ * once.
  */
 tokauth_status tokauth_client_with(const tokauth_client *client,
                                    const char *name,
@@ -295,10 +297,9 @@ tokauth_status tokauth_client_token(const tokauth_client *client,
 
 /**
  * The same, but copies the value of the Authorization header and a NUL into buffer: all or nothing. out_needed (may be
- * NULL) gets the size that is needed, the NUL included, on success and with TOKAUTH_ERR_BUFFER_TOO_SMALL. buffer may be
- * NULL if buffer_size is 0: that asks for the size, and may ask the provider. TOKAUTH_ERR_UNSUPPORTED where the API
- * takes no such header.
- * Threads: any number at once.
+ * NULL) gets the size that is needed, the NUL included, on success and with TOKAUTH_ERR_BUFFER_TOO_SMALL. buffer may
+ * be NULL if buffer_size is 0: that asks for the size, and may ask the provider. TOKAUTH_ERR_UNSUPPORTED where the API
+ * takes no such header. Threads: any number at once.
  */
 tokauth_status tokauth_client_copy_authorization(const tokauth_client *client,
                                                  uint32_t flags,
@@ -317,9 +318,9 @@ tokauth_status tokauth_client_invalidate(const tokauth_client *client,
                                          tokauth_error **out_error);
 
 /**
- * Forgets the token and the failures, here and in the store: the next call asks the provider. What rejected tokens have
- * brought about stays.
- * Threads: any number at once.
+ * Forgets the token and the failures, here and in the store: the next call asks the provider. Waits that it asked for
+ * and secrets that it refused are forgotten for all clients of this client id; what rejected tokens have brought about
+ * stays. Threads: any number at once.
  */
 tokauth_status tokauth_client_clear(const tokauth_client *client, tokauth_error **out_error);
 
@@ -332,9 +333,8 @@ uint64_t tokauth_client_counter(const tokauth_client *client, uint32_t counter);
 
 /**
  * 0: call tokauth_client_token() (none cached, or this caller is to renew it). Else: that call would return, at once,
- * the same token as when this value was last seen. 0 for a NULL client. Never blocks, locks, allocates or calls the
- * system.
- * Threads: any number at once.
+ * the same token as when this value was last seen. 0 for a NULL client. Never blocks, waits for a lock, allocates or
+ * calls the system. Threads: any number at once.
  */
 uint64_t tokauth_client_generation(const tokauth_client *client);
 
@@ -435,9 +435,9 @@ const char *tokauth_error_provider_code(const tokauth_error *error);
 int32_t tokauth_error_http_status(const tokauth_error *error);
 
 /**
- * How long to wait before asking again, in milliseconds: what is left of the pause that the failure began, during which
- * a call returns this error at once and sends nothing; 0: at once. -1 if none began, and for NULL.
- * Threads: any number at once.
+ * How long to wait before asking again, in milliseconds: what is left of the pause that the failure began, in which a
+ * call that has no valid token gets this error at once and sends nothing (one that ran out of time binds only calls
+ * that have no more); 0: at once. -1 if none began, and for NULL. Threads: any number at once.
  */
 int64_t tokauth_error_retry_after_ms(const tokauth_error *error);
 

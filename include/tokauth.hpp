@@ -70,8 +70,8 @@ public:
     /** The HTTP status of the reply; 0 if there was none. */
     std::int32_t http_status() const noexcept { return tokauth_error_http_status(details_.get()); }
 
-    /** How long to wait before asking again, in milliseconds, as long as calls get this error at once; 0: at once, -1:
-     * nobody waits. */
+    /** How long to wait before asking again, in milliseconds: what is left of the pause that the failure began; 0: at
+     * once, -1: none began. */
     std::int64_t retry_after_ms() const noexcept { return tokauth_error_retry_after_ms(details_.get()); }
 
 private:

@@ -80,8 +80,8 @@ impl Account {
         Some(Failure { error, credential: Some(credential), held_until: Some(until) })
     }
 
-    /// Where refusals lock the client, one request at a time tries a secret, whatever it asks for: else they would all be
-    /// sent before the first is refused. `Err`: when it is worth another look.
+    /// Where refusals lock the client, one request at a time tries a secret, whatever it asks for: else they would all
+    /// be sent before the first is refused. `Err`: when it is worth another look.
     pub(crate) fn takes_turn(&self, credential: Fingerprint) -> Result<Turn<'_>, Arc<Event>> {
         self.known(|known| match known.trying.iter().find(|(who, _)| *who == credential) {
             Some((_, over)) => Err(over.clone()),
@@ -130,7 +130,7 @@ impl Account {
         })
     }
 
-    /// Forgets failures; what is known of the clock stays.
+    /// Forgets failures, for all who share this; what is known of the clock stays, and is believed again.
     pub(crate) fn forgive(&self) {
         self.known(|known| {
             known.limited = None;

@@ -1,6 +1,7 @@
 //! The slot: one token, one request at a time, shared by all who ask.
 //!
-//! A mutex guards every change; whoever finds a token that will do reads what was published of it, and waits for nobody.
+//! A mutex guards every change; whoever finds a token that will do reads what was published of it, and waits for
+//! nobody.
 
 mod published;
 
@@ -146,7 +147,8 @@ impl Flight {
 }
 
 impl Slot {
-    /// Lets `read` see the cached token, if a call would return it at once. Waits for nobody, and asks the system for nothing.
+    /// Lets `read` see the cached token, if a call would return it at once. Waits for nobody, and asks the system for
+    /// nothing.
     #[inline(always)]
     pub(crate) fn peek<T>(
         &self,
@@ -159,8 +161,8 @@ impl Slot {
         coarse.is_before(clock, snapshot.serves_until(wishes)).then(|| read(snapshot))
     }
 
-    /// A token as `call` wants it: the cached one, or another caller's, or from the source, which is asked without a lock
-    /// and at most once at a time, whatever the number of callers.
+    /// A token as `call` wants it: the cached one, or another caller's, or from the source, which is asked without a
+    /// lock and at most once at a time, whatever the number of callers.
     pub(crate) fn token(&self, call: &Call<'_>) -> Result<Token, Error> {
         let begun_before = self.flights.load(Ordering::SeqCst);
         let mut abandoned = None;

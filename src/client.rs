@@ -183,7 +183,8 @@ impl Client {
             })
     }
 
-    /// A token asked for after this call began, whatever is cached: for a person who presses a button.
+    /// A token asked for after this call began, for a person who presses a button. In the pause after a failure it is
+    /// that failure, and for a while after a rejected token was replaced it is the latest token.
     ///
     /// # Errors
     /// As [`token`](Client::token). The cached token stays in service.
@@ -221,12 +222,12 @@ impl Client {
         }
     }
 
-    /// Tells that the API refused `rejected`. If it is still the cached token it is dropped, here and in the store, unless
-    /// it has itself replaced a rejected one lately: then it stays in service. Else nothing happens.
+    /// Tells that the API refused `rejected`. If it is still the cached token it is dropped, here and in the store,
+    /// unless it has itself replaced a rejected one lately: then it stays in service. Else nothing happens.
     ///
     /// After the first rejection that holds for 30 seconds, then for twice as long each time, up to 15 minutes; a token
-    /// that serves half its life unrejected starts this anew. A 401 may be about anything, and an API that rejects every
-    /// token gets no better by new ones.
+    /// that serves half its life unrejected starts this anew. A 401 may be about anything, and an API that rejects
+    /// every token gets no better by new ones.
     ///
     /// # Errors
     /// The store cannot be written.
@@ -254,8 +255,9 @@ impl Client {
         seams.store.forget(&membership.key, Some(rejected))
     }
 
-    /// Forgets the token and the failures, here and in the store: the next call asks the provider. What rejected tokens
-    /// have brought about stays.
+    /// Forgets the token and the failures, here and in the store: the next call asks the provider. Waits that it asked
+    /// for and secrets that it refused are forgotten for all clients of this client id; what rejected tokens have
+    /// brought about stays.
     ///
     /// # Errors
     /// The store cannot be written.
@@ -273,7 +275,7 @@ impl Client {
     }
 
     /// 0: call [`token`](Client::token) (none cached, or this caller is to renew it). Else: that call would return, at
-    /// once, the same token as when this value was last seen. Never blocks, locks, allocates or calls the system.
+    /// once, the same token as when this value was last seen. Never waits, allocates or calls the system.
     #[inline(always)]
     pub fn generation(&self) -> u64 {
         let Inner { settings, seams, membership, coarse, .. } = &*self.0;

@@ -72,10 +72,11 @@ impl Clock for SystemClock {
 /// Tells early times apart from late ones without asking for the exact time, which would be most of what a cached token
 /// costs.
 ///
-/// One word has what the wall clock said when the one that counts suspend was asked last, and what that cannot have reached
-/// yet: seconds, 32 bits of each. Suspend shows on the wall clock; while that shows the same second, a second has passed at
-/// most. If it was set back within that second, it is two. What it cannot tell: that it was set back, by days or by minutes,
-/// to the very second in which both were asked last. A second clock that is never set would, for twice the price.
+/// One word has what the wall clock said when the one that counts suspend was asked last, and what that cannot have
+/// reached yet: seconds, 32 bits of each. Suspend shows on the wall clock; while that shows the same second, a second
+/// has passed at most. If it was set back within that second, it is two. What it cannot tell: that it was set back, by
+/// days or by minutes, to the very second in which both were asked last. A second clock that is never set would, for
+/// twice the price.
 #[derive(Debug)]
 pub(crate) struct Coarse {
     seen: AtomicU64,

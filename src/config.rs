@@ -66,9 +66,9 @@ impl Builder {
         self
     }
 
-    /// Sends log lines to `log`, besides the facade of the [`log`](https://docs.rs/log) crate, which gets them in any case
-    /// under the target `tokauth`. Both are called on threads that ask for a token, with no lock held, while others may
-    /// wait for that token: they must be quick and must not ask a client for one.
+    /// Sends log lines to `log`, besides the facade of the [`log`](https://docs.rs/log) crate, which gets them in any
+    /// case under the target `tokauth`. Both are called on threads that ask for a token, with no lock held, while
+    /// others may wait for that token: they must be quick and must not ask a client for one.
     #[must_use]
     pub fn log(mut self, log: impl Fn(LogLevel, &str) + Send + Sync + 'static) -> Builder {
         self.log = Log::new(log);
@@ -86,7 +86,8 @@ impl Builder {
     /// name, in lower case, is the option. The only place where the library reads options from the environment.
     ///
     /// # Errors
-    /// `Config` if the prefix is empty, or a variable under it is not in upper case or not UTF-8; then nothing is taken.
+    /// `Config` if the prefix is empty, or a variable under it is not in upper case or not UTF-8; then nothing is
+    /// taken.
     pub fn load_env(self, prefix: Option<&str>) -> Result<Builder, Error> {
         self.load_vars(prefix.unwrap_or("TOKAUTH_"), std::env::vars_os())
     }

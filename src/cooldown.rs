@@ -11,10 +11,10 @@ use crate::error::{Error, ErrorKind, RetryClass};
 const UNSENT_TRIES: u32 = 3;
 /// A request that may have brought a token is repeated once, as MSAL does.
 const OTHER_TRIES: u32 = 2;
-/// The waits between attempts are drawn from zero to these, doubling ("full jitter"): many clients must not come back in step.
+/// The waits between attempts are drawn from zero to these, doubling ("full jitter"): many clients must not come back
+/// in step.
 const UNSENT_WAIT: Duration = Duration::from_millis(200);
 const OTHER_WAIT: Duration = Duration::from_secs(1);
-const WAIT_MAX: Duration = Duration::from_secs(5);
 /// A call waits no longer for a provider that asks to wait.
 const TOLD_WAIT_MAX: Duration = Duration::from_secs(2);
 /// What a provider asks for is obeyed within these: a second, or it asks for a storm; an hour, or it is a mistake.
@@ -40,8 +40,8 @@ impl Attempts {
         self.corrected
     }
 
-    /// How long to wait before the next attempt; `None`: there is none. `mistimed`: it may have been refused for the time
-    /// that it told, and would tell another one now. `draw` is random.
+    /// How long to wait before the next attempt; `None`: there is none. `mistimed`: it may have been refused for the
+    /// time that it told, and would tell another one now. `draw` is random.
     pub(crate) fn after(&mut self, error: &Error, mistimed: bool, draw: u8) -> Option<Duration> {
         if mistimed && !self.corrected {
             self.corrected = true;
@@ -67,7 +67,7 @@ impl Attempts {
         if self.failed >= tries || error.retry_after().is_some_and(|told| told > TOLD_WAIT_MAX) {
             return None;
         }
-        let longest = base.saturating_mul(1 << (self.failed - 1)).min(WAIT_MAX);
+        let longest = base.saturating_mul(1 << (self.failed - 1));
         Some(error.retry_after().unwrap_or_default().max(longest * u32::from(draw) / 255))
     }
 }
@@ -243,7 +243,8 @@ const BRAKE_FIRST: Duration = Duration::from_secs(30);
 const BRAKE_MAX: Duration = Duration::from_secs(900);
 
 impl Brake {
-    /// The token in service is rejected; `served`: it has been in service for half its life. Returns whether to drop it.
+    /// The token in service is rejected; `served`: it has been in service for half its life. Returns whether to drop
+    /// it.
     pub(crate) fn reject(&mut self, served: bool, now: Duration) -> bool {
         if served && !self.rejected {
             *self = Brake::default();

@@ -162,8 +162,9 @@ impl Error {
         self.0.http_status
     }
 
-    /// How long to wait before asking again: what is left of the cool-down that the failure began, during which a call
-    /// gets this error at once and sends nothing. `None` if none began.
+    /// How long to wait before asking again: what is left of the cool-down that the failure began, in which a call that
+    /// has no valid token gets this error at once and sends nothing (one that ran out of time binds only calls that
+    /// have no more). `None` if none began.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }

@@ -141,7 +141,9 @@ impl Exchange<'_> {
             let again = attempts.after(&error, mistimed, self.draw()).filter(may);
             self.tell(&error, now.saturating_sub(began), again);
             let Some(wait) = again else {
-                return Err(Failure { error, credential: Some(credential), held_until: None });
+                // It may have been the last that this secret is allowed.
+                let held_until = lockout.and_then(|_| held()?.held_until);
+                return Err(Failure { error, credential: Some(credential), held_until });
             };
             if !wait.is_zero() {
                 self.clock.sleep(now.saturating_add(wait));

@@ -15,8 +15,8 @@ const LEAD_MAX: Duration = Duration::from_secs(300);
 /// A token that arrives without life is handed out for this long, so that no life makes more than one request a second.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// When a token was asked for, when it came, how long it lives. Times are nanoseconds since boot, worked out once: whoever
-/// reads a cached token compares and adds, and divides nothing.
+/// When a token was asked for, when it came, how long it lives. Times are nanoseconds since boot, worked out once:
+/// whoever reads a cached token compares and adds, and divides nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lifetime {
     pub(crate) life: Duration,
@@ -109,10 +109,10 @@ pub(crate) struct Told {
     pub(crate) requested: Option<i64>,
 }
 
-/// The life of a token, from what is told about it, where the provider's clock says `now` since 1970. The declared member
-/// comes first, then the token's own claim, then what was asked for, then `default`; a duration and a claim together: the
-/// earlier end, unless the claim is over already: nobody issues a dead token, so one of the clocks is wrong, and a
-/// duration needs none.
+/// The life of a token, from what is told about it, where the provider's clock says `now` since 1970. The declared
+/// member comes first, then the token's own claim, then what was asked for, then `default`; a duration and a claim
+/// together: the earlier end, unless the claim is over already: nobody issues a dead token, so one of the clocks is
+/// wrong, and a duration needs none.
 pub(crate) fn life(told: Told, now: Duration, default: Duration, max: Duration) -> Duration {
     let seconds = |seconds: i64| Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     let left = |end: i64| seconds(end).saturating_sub(now);

@@ -28,7 +28,7 @@ mod sync;
 mod token;
 mod transport;
 
-#[cfg(all(test, shuttle))]
+#[cfg(all(test, tokauth_shuttle))]
 #[path = "../tests/model/mod.rs"]
 mod model;
 

@@ -14,7 +14,7 @@ pub enum LogLevel {
     Error,
     /// Something is wrong, and goes on all the same.
     Warning,
-    /// A token came, a cool-down began or ended, all was forgotten.
+    /// A token came, a cool-down began or ended, a caller took over, a rejected token stays, all was forgotten.
     Info,
     /// Details for the curious.
     Debug,

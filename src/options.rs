@@ -31,7 +31,7 @@ macro_rules! with_options {
             store_key_file, "none", "the key that seals a shared store; not offered yet";
             quota, "none", "the token budget: none";
             timeout_ms, "10000", "the whole call, waiting for others included, in milliseconds";
-            min_valid_s, "10, at most a tenth of the life", "a token with less life left is renewed first, in seconds; at most half the life. Unset, it is served to its end if it cannot be renewed";
+            min_valid_s, "10, at most a tenth of the life", "a token with less life left is renewed first, in seconds; at most half the life. While unset, a token that cannot be renewed is served to its end";
             refresh_ahead, "auto", "how early one caller renews while the others keep the token: auto (a tenth of the life, at most 5 minutes), off, or seconds";
             default_ttl_s, "the provider's or 300", "the life of a token that nothing is said about, in seconds";
             max_ttl_s, "2678400", "no token is trusted for longer, in seconds";

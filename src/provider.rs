@@ -267,8 +267,8 @@ pub(crate) struct Response {
     /// JSON pointers to members that must have these values, or the reply is a refusal.
     pub(crate) expect: Ordered<serde_json::Value>,
     /// Where the provider's own code is in a refusal: the first that is there. `/error` unless set, then where Okta,
-    /// Fitbit, UPS, WeChat and others have it. What stands under a name that begins with `err`, and a code that `errors`
-    /// knows, make any reply a refusal.
+    /// Fitbit, UPS, WeChat and others have it. What stands under a name that begins with `err`, and a code that
+    /// `errors` knows, make any reply a refusal.
     pub(crate) error_code: Vec<Pointer>,
     /// Where its words are: the first that is there. `/error_description` unless set, then `/message` and others.
     pub(crate) error_message: Vec<Pointer>,

@@ -54,8 +54,8 @@ impl Registry {
         Arc::new(Registry { slots: Locked::default(), fingerprint_key, lookups: Arc::default() })
     }
 
-    /// The one of this process; the only global thing in this library. Threads that come together may each make one, and
-    /// all get the same: none waits for another, which a forked child might not have.
+    /// The one of this process; the only thing of ours that its clients share unasked. Threads that come together may
+    /// each make one, and all get the same: none waits for another, which a forked child might not have.
     pub(crate) fn of_process(random: impl FnOnce(&mut [u8]) -> Result<(), Error>) -> Result<Arc<Registry>, Error> {
         static OF_PROCESS: OnceBox<Arc<Registry>> = OnceBox::new();
         let registry = OF_PROCESS.get_or_try_init(|| {

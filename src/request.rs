@@ -122,8 +122,8 @@ impl<'a> Plan<'a> {
         Ok(Head { url: settings.token_url.clone(), headers: headers.0, content_length })
     }
 
-    /// Whatever no error may repeat, but for the signatures. A short value of the host's own is hardly a secret, and would
-    /// silence every error.
+    /// Whatever no error may repeat, but for the signatures. A short value of the host's own is hardly a secret, and
+    /// would silence every error.
     pub(crate) fn secrets(&self, head: &Head) -> Vec<Secret> {
         let own = self.settings.params.iter().chain(&self.settings.headers).chain(&head.headers);
         let own = own.filter(|(name, _)| !PLAIN_HEADERS.contains(&&*name.to_ascii_lowercase()));

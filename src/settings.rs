@@ -60,8 +60,8 @@ impl Settings {
     }
 }
 
-/// What tells one token from another: everything that changes the answer. Compared field by field; fingerprints stand for
-/// what may be secret.
+/// What tells one token from another: everything that changes the answer. Compared field by field; fingerprints stand
+/// for what may be secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key {
     description: Cow<'static, str>,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// The provider's time less the time since boot, in milliseconds: somewhere from `low` to `high` when it was learnt. A step
-/// of the wall clock does not touch it.
+/// The provider's time less the time since boot, in milliseconds: somewhere from `low` to `high` when it was learnt. A
+/// step of the wall clock does not touch it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Skew {
     low: i64,
@@ -32,8 +32,8 @@ impl Skew {
         Skew { low, high, learnt: received }
     }
 
-    /// The provider's time since 1970 at `boot`, given that the wall clock says `wall`: that, if it may be true, else the
-    /// middle of what may be.
+    /// The provider's time since 1970 at `boot`, given that the wall clock says `wall`: that, if it may be true, else
+    /// the middle of what may be.
     pub(crate) fn time(skew: Option<Skew>, boot: Duration, wall: Duration) -> Duration {
         let Some((low, high)) = skew.and_then(|skew| skew.range(boot)) else { return wall };
         let at = |skew: i64| millis(boot).saturating_add(skew);
@@ -45,8 +45,8 @@ impl Skew {
         }
     }
 
-    /// How many milliseconds the provider's clock was ahead of `time`, at least and at most, at some moment between `sent`
-    /// and `received`. `None`: nobody knows.
+    /// How many milliseconds the provider's clock was ahead of `time`, at least and at most, at some moment between
+    /// `sent` and `received`. `None`: nobody knows.
     pub(crate) fn ahead_of(self, time: Duration, sent: Duration, received: Duration) -> Option<(i64, i64)> {
         let (low, high) = self.range(received)?;
         let ahead = |skew: i64, boot| skew.saturating_add(millis(boot)).saturating_sub(millis(time));

@@ -1,18 +1,18 @@
-//! Locks, atomics, and what tells threads and processes apart: those of std. With `--cfg shuttle` those of a checker,
-//! which decides who runs next at each of them (`tests/model`).
+//! Locks, atomics, and what tells threads and processes apart: those of std. With `--cfg tokauth_shuttle` those of a
+//! checker, which decides who runs next at each of them (`tests/model`).
 
-#[cfg(shuttle)]
+#[cfg(tokauth_shuttle)]
 #[path = "../tests/model/sync.rs"]
 pub(crate) mod checked;
 
-#[cfg(shuttle)]
+#[cfg(tokauth_shuttle)]
 pub(crate) use checked::{RwLock, process_id, stack_page};
-#[cfg(shuttle)]
+#[cfg(tokauth_shuttle)]
 pub(crate) use shuttle::sync::{
     Condvar, Mutex, MutexGuard, PoisonError, TryLockError,
     atomic::{AtomicU64, Ordering},
 };
-#[cfg(not(shuttle))]
+#[cfg(not(tokauth_shuttle))]
 pub(crate) use std::{
     process::id as process_id,
     sync::{
@@ -22,7 +22,7 @@ pub(crate) use std::{
 };
 
 /// The number of the page of the stack that this thread is on: tells threads apart, without a promise.
-#[cfg(not(shuttle))]
+#[cfg(not(tokauth_shuttle))]
 #[inline(always)]
 pub(crate) fn stack_page() -> usize {
     let here = 0_u8;

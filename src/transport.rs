@@ -64,9 +64,9 @@ const IDLE_CONNECTIONS: usize = 10;
 /// HTTP/1.1 over rustls.
 pub(crate) struct Http {
     config: ureq::config::Config,
-    /// A child's own: the pool has locks, and its connections are the parent's, of which dropping closes no more than the
-    /// child's descriptors. A thread that was changing the pool at the fork is an owner of it, and for ever: what is half
-    /// changed is never dropped.
+    /// A child's own: the pool has locks, and its connections are the parent's, of which dropping closes no more than
+    /// the child's descriptors. A thread that was changing the pool at the fork is an owner of it, and for ever: what
+    /// is half changed is never dropped.
     agent: Locked<Option<ureq::Agent>>,
     resolver: Resolver,
     proxied: bool,

@@ -1,5 +1,5 @@
-//! Which clock is believed for what: the host's, which may be wrong, step and sleep, and the provider's, which its replies
-//! tell. On virtual time. The numbers are those of the fault catalogue (E).
+//! Which clock is believed for what: the host's, which may be wrong, step and sleep, and the provider's, which its
+//! replies tell. On virtual time. The numbers are those of the fault catalogue (E).
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
 mod canary;

@@ -256,7 +256,7 @@ fn cargo(source: &Path, arguments: &[&str]) -> (bool, String) {
         .arg(target)
         .args(arguments)
         .current_dir(source)
-        .env("RUSTFLAGS", "--cfg shuttle")
+        .env("RUSTFLAGS", "--cfg tokauth_shuttle")
         .env("RUST_BACKTRACE", "0")
         .output()
         .unwrap();

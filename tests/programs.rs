@@ -46,7 +46,7 @@ fn the_small_program_prints_the_same_in_every_language() {
 
 /// That no call waits for a renewal then is in tests/reuse.rs, on virtual time.
 #[test]
-fn a_program_may_keep_a_token_warm_from_a_thread_of_its_own() {
+fn the_program_with_a_timer_of_its_own_serves_and_sends_one_request() {
     let standin = Standin::start();
     let program = command(compile("examples/c/keep_warm.c"), &standin.options("oauth2"));
     assert_eq!(printed(program, "a C library with POSIX threads"), "served: 1000\nrequests sent: 1\n");

@@ -1,5 +1,5 @@
-//! What a rejected token brings about: one new one at once, then ever more seldom. On virtual time. The numbers are those
-//! of the quirks (F) and of the fault catalogue (H).
+//! What a rejected token brings about: one new one at once, then ever more seldom. On virtual time. The numbers are
+//! those of the quirks (F) and of the fault catalogue (H).
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
 mod canary;

@@ -161,7 +161,8 @@ fn exactly_one_way_to_authenticate_leaves() {
     }
 }
 
-/// Q12, Q16: Sabre wants base64 within base64, which its users make themselves; others want the secret in a header of their own.
+/// Q12, Q16: Sabre wants base64 within base64, which its users make themselves; others want the secret in a header of
+/// their own.
 #[test]
 fn a_description_may_put_the_secret_into_a_header_and_name_a_charset() {
     let file = TempFile::new(
@@ -271,7 +272,8 @@ fn calven_signs_id_and_time_without_a_plus_between() {
     let builder = client_of("calven-hmac").client_id("55DE3799-6C65-43F3-9AFB-A4725358B4FD");
     let _ = world.client(&builder).token();
     let body = world.provider.last().json();
-    // With a literal + between, as the page prints it, this would be 16f475b9727b87c7cf9036cb89d5b8abcfaf0842e576a88e5fba7cec20960f36.
+    // With a literal + between, as the page prints it, this would be
+    // 16f475b9727b87c7cf9036cb89d5b8abcfaf0842e576a88e5fba7cec20960f36.
     assert_eq!(body["hash"], "01f976760a929f0a58ef0996afcfa37e640ec36bdd5c9e62dcc28b83e122ea9e");
     assert_eq!(body["timestamp"], json!(1_683_257_792));
 }

@@ -78,7 +78,7 @@ impl Clients {
         );
         const BYTES: &[u8; 1200] = &[b'x'; 1200];
         vec![
-            row("two coarse clocks", None, move |thread| {
+            row(CLOCKS, None, move |thread| {
                 let floor = floor(thread);
                 move |_| floor.clocks()
             }),
@@ -114,7 +114,7 @@ impl Clients {
                 let client = c(thread);
                 move |buffer| assert_eq!(client.copy_authorization(buffer), 0)
             }),
-            row("C generation", Some((COUNT, 1.5)), move |thread| {
+            row("C generation", Some((CLOCKS, 1.5)), move |thread| {
                 let client = c(thread);
                 move |_| assert_ne!(client.generation(), 0)
             }),
@@ -122,6 +122,7 @@ impl Clients {
     }
 }
 
+const CLOCKS: &str = "two coarse clocks";
 const COUNT: &str = "clocks, count up and down";
 const COPY: &str = "clocks, snapshot, copy";
 

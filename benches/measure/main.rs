@@ -242,7 +242,10 @@ fn bare_exchange(options: &[(&str, &str)]) -> Result<(), Box<dyn std::error::Err
             _ => None,
         })
         .collect();
-    let tls = ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::new_with_certs(&roots)).build();
+    let tls = ureq::tls::TlsConfig::builder()
+        .root_certs(ureq::tls::RootCerts::new_with_certs(&roots))
+        .unversioned_rustls_crypto_provider(rustls::crypto::ring::default_provider().into())
+        .build();
     let agent = ureq::Agent::new_with_config(ureq::Agent::config_builder().tls_config(tls).build());
     let form = [("grant_type", "client_credentials"), ("client_secret", option("client_secret"))];
     let mut reply = agent.post(option("token_url")).send_form(form)?;

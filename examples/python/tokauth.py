@@ -134,7 +134,7 @@ class TokauthError(Exception):
         self.message = message  #: one line, without secrets
         self.provider_code = provider_code  #: the provider's own code, such as "invalid_client"
         self.http_status = http_status  #: 0 if there was no answer
-        self.retry_after = retry_after  #: seconds, in which calls get this error at once; None: nobody waits
+        self.retry_after = retry_after  #: seconds of pause, in which nothing is sent; 0: none is left, None: none began
 
     def __str__(self) -> str:
         return f"{self.status_name}: {self.message}"
@@ -285,7 +285,8 @@ class Client:
     def token(self, cached_only: bool = False, force_refresh: bool = False) -> Token:
         """A usable token: the kept one, or a new one. Blocks for at most the option timeout_ms.
 
-        cached_only never sends or waits (ERR_NOT_CACHED); force_refresh is for a person who presses a button.
+        cached_only never sends or waits (ERR_NOT_CACHED); force_refresh asks anew, for a person who presses a button,
+        unless a pause after a failure runs or a rejected token was replaced lately.
         """
         kept, token, _, handle, argument = self._kept
         generation = _generation(argument)
@@ -296,6 +297,8 @@ class Client:
         # The token may belong to an older generation, or the client be closed by now.
         if generation and generation == _generation(argument) and handle is self._handle:
             self._kept = (generation, token, token.authorization, handle, argument)
+            if handle is not self._handle:  # closed in between
+                self._adopt(self._handle)
         return token
 
     def authorization(self) -> str:

@@ -81,16 +81,16 @@ impl Snapshot {
     }
 }
 
-/// What readers see: nothing, or the token in service. Each thread reads from its own place, whose lock only it and a
-/// writer touch, so that readers do not slow each other down. Nobody waits for a lock: who does not get it at once, or
-/// finds a token that is withdrawn, goes the way of the slot's mutex. (So does who finds a lock that was held when its
-/// process was forked.)
+/// What readers see: nothing, or the token in service. Each thread reads from a place of its own, mostly, whose lock
+/// only it and a writer touch, so that readers do not slow each other down. Nobody waits for a lock: who does not get
+/// it at once, or finds a token that is withdrawn, goes the way of the slot's mutex. (So does who finds a lock that was
+/// held when its process was forked.)
 #[derive(Debug, Default)]
 pub(super) struct Published([Place; PLACES]);
 
 // Few under the checker, so that it sees threads that share a place, and tries that are in vain.
-const PLACES: usize = if cfg!(shuttle) { 2 } else { 8 };
-const TRIES: usize = if cfg!(shuttle) { 2 } else { 100 };
+const PLACES: usize = if cfg!(tokauth_shuttle) { 2 } else { 8 };
+const TRIES: usize = if cfg!(tokauth_shuttle) { 2 } else { 100 };
 
 /// On a cache line of its own.
 #[derive(Debug, Default)]

@@ -60,8 +60,8 @@ pub(super) fn harmless<T>(fallback: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or(fallback)
 }
 
-/// Runs what may block or calls the host, with the cancellation of this thread put off until its next cancellation point
-/// after the call: `pthread_cancel` would unwind through Rust, and that ends the process.
+/// Runs what may block or calls the host, with the cancellation of this thread put off until its next cancellation
+/// point after the call: `pthread_cancel` would unwind through Rust, and that ends the process.
 #[cfg(target_os = "linux")]
 pub(super) fn shielded<T>(body: impl FnOnce() -> T) -> T {
     let _shield = cancellation::Shield::raise();

@@ -18,7 +18,8 @@ pub struct tokauth_client {
 
 /// Flag: only a token that is there already. Never sends, never waits; TOKAUTH_ERR_NOT_CACHED if there is none.
 pub const TOKAUTH_CACHED_ONLY: u32 = 1;
-/// Flag: a token asked for after this call began, whatever is cached; for a person who presses a button.
+/// Flag: a token asked for after this call began, for a person who presses a button. In the pause after a failure that
+/// failure, and for a while after a rejected token was replaced the latest token.
 pub const TOKAUTH_FORCE_REFRESH: u32 = 2;
 
 /// Counter: token requests whose body left.
@@ -58,8 +59,8 @@ fn ask(client: &Client, flags: u32) -> Result<Token, Fault> {
     }
 }
 
-/// What `read` makes of a token that a call without flags would get at once. It runs while others do the same, and touches
-/// nothing that they write; whatever is not as it should be goes the whole way instead.
+/// What `read` makes of a token that a call without flags would get at once. It runs while others do the same, and
+/// touches nothing that they write; whatever is not as it should be goes the whole way instead.
 ///
 /// # Safety
 /// `client` is NULL or a live client.
@@ -94,10 +95,10 @@ pub unsafe extern "C" fn tokauth_client_new(
     unsafe { enter(out_error, body) }
 }
 
-/// A sibling with one option changed (NULL as value: removed): it shares credential, connections and store. With another
-/// scope or audience it has a token of its own; with another timeout_ms, min_valid_s or refresh_ahead it shares the token
-/// too. TOKAUTH_ERR_CONFIG for provider, provider_file and the credential's options.
-/// Threads: any number at once.
+/// A sibling with one option changed (NULL as value: removed): it shares credential, connections and store. With
+/// another scope or audience it has a token of its own; with another timeout_ms, min_valid_s or refresh_ahead it shares
+/// the token too. TOKAUTH_ERR_CONFIG for provider, provider_file and the credential's options. Threads: any number at
+/// once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_with(
     client: *const tokauth_client,
@@ -194,10 +195,9 @@ unsafe fn ask_for_token(
 }
 
 /// The same, but copies the value of the Authorization header and a NUL into buffer: all or nothing. out_needed (may be
-/// NULL) gets the size that is needed, the NUL included, on success and with TOKAUTH_ERR_BUFFER_TOO_SMALL. buffer may be
-/// NULL if buffer_size is 0: that asks for the size, and may ask the provider. TOKAUTH_ERR_UNSUPPORTED where the API
-/// takes no such header.
-/// Threads: any number at once.
+/// NULL) gets the size that is needed, the NUL included, on success and with TOKAUTH_ERR_BUFFER_TOO_SMALL. buffer may
+/// be NULL if buffer_size is 0: that asks for the size, and may ask the provider. TOKAUTH_ERR_UNSUPPORTED where the API
+/// takes no such header. Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_copy_authorization(
     client: *const tokauth_client,
@@ -289,9 +289,9 @@ pub unsafe extern "C" fn tokauth_client_invalidate(
     unsafe { enter(out_error, body) }
 }
 
-/// Forgets the token and the failures, here and in the store: the next call asks the provider. What rejected tokens have
-/// brought about stays.
-/// Threads: any number at once.
+/// Forgets the token and the failures, here and in the store: the next call asks the provider. Waits that it asked for
+/// and secrets that it refused are forgotten for all clients of this client id; what rejected tokens have brought about
+/// stays. Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_clear(
     client: *const tokauth_client,
@@ -317,9 +317,8 @@ pub unsafe extern "C" fn tokauth_client_counter(client: *const tokauth_client, c
 }
 
 /// 0: call tokauth_client_token() (none cached, or this caller is to renew it). Else: that call would return, at once,
-/// the same token as when this value was last seen. 0 for a NULL client. Never blocks, locks, allocates or calls the
-/// system.
-/// Threads: any number at once.
+/// the same token as when this value was last seen. 0 for a NULL client. Never blocks, waits for a lock, allocates or
+/// calls the system. Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_generation(client: *const tokauth_client) -> u64 {
     // SAFETY: the header asks for a NULL or live client.

@@ -75,8 +75,8 @@ impl JsonSchema for Field {
     }
 }
 
-/// Why a value does not follow a schema. Knows the keywords that stand in ours, and panics at any other, so that none is
-/// passed over.
+/// Why a value does not follow a schema. Knows the keywords that stand in ours, and panics at any other, so that none
+/// is passed over.
 fn fault(root: &Value, schema: &Value, value: &Value, path: &str) -> Result<(), String> {
     let Some(rules) = schema.as_object() else {
         return if schema == true { Ok(()) } else { Err(format!("{path} must not be there")) };

@@ -14,8 +14,8 @@ use super::connect::Connections;
 use crate::clock::{Clock, Event, SystemClock};
 use crate::error::Error;
 
-/// ureq makes a global value with its first request, and whoever comes meanwhile waits for it: for ever, in a child that
-/// was forked then. So the first client of a process makes it, and this tells by whom: 0, a process id, or `DONE`.
+/// ureq makes a global value with its first request, and whoever comes meanwhile waits for it: for ever, in a child
+/// that was forked then. So the first client of a process makes it, and this tells by whom: 0, a process id, or `DONE`.
 static BEGUN: AtomicU32 = AtomicU32::new(0);
 const DONE: u32 = u32::MAX;
 /// It takes microseconds.

@@ -2,7 +2,7 @@
 //! many orders, or all of them where they are few. `tests/mutants.rs` breaks the source and expects to hear of it here.
 //!
 //! ```sh
-//! RUSTFLAGS="--cfg shuttle" cargo test --lib --profile model --target-dir target/model model::
+//! RUSTFLAGS="--cfg tokauth_shuttle" cargo test --lib --profile model --target-dir target/model model::
 //! ```
 //!
 //! A failure prints its schedule; `shuttle::replay` runs it again. Seen are locks, events and atomics, as if each of
