@@ -262,8 +262,8 @@ tokauth_status tokauth_client_new(const tokauth_config *config, tokauth_client *
 /**
  * A sibling with one option changed (NULL as value: removed): it shares credential, connections and store. With
  * another scope or audience it has a token of its own; with another timeout_ms, min_valid_s or refresh_ahead it shares
- * the token too. TOKAUTH_ERR_CONFIG for provider, provider_file and the credential's options. Threads: any number at
- * once.
+ * the token too. TOKAUTH_ERR_CONFIG for provider, provider_file and the credential's options.
+ * Threads: any number at once.
  */
 tokauth_status tokauth_client_with(const tokauth_client *client,
                                    const char *name,
@@ -299,7 +299,8 @@ tokauth_status tokauth_client_token(const tokauth_client *client,
  * The same, but copies the value of the Authorization header and a NUL into buffer: all or nothing. out_needed (may be
  * NULL) gets the size that is needed, the NUL included, on success and with TOKAUTH_ERR_BUFFER_TOO_SMALL. buffer may
  * be NULL if buffer_size is 0: that asks for the size, and may ask the provider. TOKAUTH_ERR_UNSUPPORTED where the API
- * takes no such header. Threads: any number at once.
+ * takes no such header.
+ * Threads: any number at once.
  */
 tokauth_status tokauth_client_copy_authorization(const tokauth_client *client,
                                                  uint32_t flags,
@@ -320,7 +321,8 @@ tokauth_status tokauth_client_invalidate(const tokauth_client *client,
 /**
  * Forgets the token and the failures, here and in the store: the next call asks the provider. Waits that it asked for
  * and secrets that it refused are forgotten for all clients of this client id; what rejected tokens have brought about
- * stays. Threads: any number at once.
+ * stays.
+ * Threads: any number at once.
  */
 tokauth_status tokauth_client_clear(const tokauth_client *client, tokauth_error **out_error);
 
@@ -334,7 +336,8 @@ uint64_t tokauth_client_counter(const tokauth_client *client, uint32_t counter);
 /**
  * 0: call tokauth_client_token() (none cached, or this caller is to renew it). Else: that call would return, at once,
  * the same token as when this value was last seen. 0 for a NULL client. Never blocks, waits for a lock, allocates or
- * calls the system. Threads: any number at once.
+ * calls the system.
+ * Threads: any number at once.
  */
 uint64_t tokauth_client_generation(const tokauth_client *client);
 
@@ -437,7 +440,8 @@ int32_t tokauth_error_http_status(const tokauth_error *error);
 /**
  * How long to wait before asking again, in milliseconds: what is left of the pause that the failure began, in which a
  * call that has no valid token gets this error at once and sends nothing (one that ran out of time binds only calls
- * that have no more); 0: at once. -1 if none began, and for NULL. Threads: any number at once.
+ * that have no more); 0: at once. -1 if none began, and for NULL.
+ * Threads: any number at once.
  */
 int64_t tokauth_error_retry_after_ms(const tokauth_error *error);
 

@@ -17,9 +17,8 @@ const UNSENT_WAIT: Duration = Duration::from_millis(200);
 const OTHER_WAIT: Duration = Duration::from_secs(1);
 /// A call waits no longer for a provider that asks to wait.
 const TOLD_WAIT_MAX: Duration = Duration::from_secs(2);
-/// What a provider asks for is obeyed within these: a second, or it asks for a storm; an hour, or it is a mistake.
+/// A provider that asks to wait for less asks for a storm. (For how long at most is the reader's to judge.)
 const TOLD_MIN: Duration = Duration::from_secs(1);
-const TOLD_MAX: Duration = Duration::from_secs(3600);
 
 /// The attempts of one call.
 #[derive(Debug)]
@@ -121,7 +120,7 @@ pub(crate) fn limit(error: &Error) -> Duration {
 }
 
 fn told(error: &Error) -> Option<Duration> {
-    error.retry_after().map(|told| told.clamp(TOLD_MIN, TOLD_MAX))
+    error.retry_after().map(|told| told.max(TOLD_MIN))
 }
 
 /// What is remembered of the failures of one cache key since its last success. Times are since boot.

@@ -97,8 +97,8 @@ pub unsafe extern "C" fn tokauth_client_new(
 
 /// A sibling with one option changed (NULL as value: removed): it shares credential, connections and store. With
 /// another scope or audience it has a token of its own; with another timeout_ms, min_valid_s or refresh_ahead it shares
-/// the token too. TOKAUTH_ERR_CONFIG for provider, provider_file and the credential's options. Threads: any number at
-/// once.
+/// the token too. TOKAUTH_ERR_CONFIG for provider, provider_file and the credential's options.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_with(
     client: *const tokauth_client,
@@ -197,7 +197,8 @@ unsafe fn ask_for_token(
 /// The same, but copies the value of the Authorization header and a NUL into buffer: all or nothing. out_needed (may be
 /// NULL) gets the size that is needed, the NUL included, on success and with TOKAUTH_ERR_BUFFER_TOO_SMALL. buffer may
 /// be NULL if buffer_size is 0: that asks for the size, and may ask the provider. TOKAUTH_ERR_UNSUPPORTED where the API
-/// takes no such header. Threads: any number at once.
+/// takes no such header.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_copy_authorization(
     client: *const tokauth_client,
@@ -291,7 +292,8 @@ pub unsafe extern "C" fn tokauth_client_invalidate(
 
 /// Forgets the token and the failures, here and in the store: the next call asks the provider. Waits that it asked for
 /// and secrets that it refused are forgotten for all clients of this client id; what rejected tokens have brought about
-/// stays. Threads: any number at once.
+/// stays.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_clear(
     client: *const tokauth_client,
@@ -318,7 +320,8 @@ pub unsafe extern "C" fn tokauth_client_counter(client: *const tokauth_client, c
 
 /// 0: call tokauth_client_token() (none cached, or this caller is to renew it). Else: that call would return, at once,
 /// the same token as when this value was last seen. 0 for a NULL client. Never blocks, waits for a lock, allocates or
-/// calls the system. Threads: any number at once.
+/// calls the system.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_generation(client: *const tokauth_client) -> u64 {
     // SAFETY: the header asks for a NULL or live client.

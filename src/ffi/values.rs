@@ -214,7 +214,8 @@ pub unsafe extern "C" fn tokauth_error_http_status(error: *const tokauth_error) 
 
 /// How long to wait before asking again, in milliseconds: what is left of the pause that the failure began, in which a
 /// call that has no valid token gets this error at once and sends nothing (one that ran out of time binds only calls
-/// that have no more); 0: at once. -1 if none began, and for NULL. Threads: any number at once.
+/// that have no more); 0: at once. -1 if none began, and for NULL.
+/// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_error_retry_after_ms(error: *const tokauth_error) -> i64 {
     // SAFETY: the header asks for a NULL or live error.
