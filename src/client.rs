@@ -14,7 +14,7 @@ use crate::exchange::Exchange;
 use crate::log::LogLevel;
 use crate::registry::{Membership, Registry};
 use crate::settings::{Key, Settings};
-use crate::store::{Memory, Store};
+use crate::store::{Nothing, Records};
 use crate::token::Token;
 use crate::transport::{Http, Resolver, Transport};
 
@@ -25,7 +25,7 @@ pub struct Seams {
     /// Both kinds of time.
     pub clock: Arc<dyn Clock>,
     /// Where tokens are kept beyond the slot.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn Records>,
     /// How requests are sent; `None`: over HTTP, as the options say.
     pub transport: Option<Arc<dyn Transport>>,
     /// Where slots are shared.
@@ -42,7 +42,7 @@ impl Seams {
     pub fn system() -> Result<Seams, Error> {
         Ok(Seams {
             clock: Arc::new(SystemClock),
-            store: Arc::new(Memory),
+            store: Arc::new(Nothing),
             transport: None,
             registry: Registry::of_process(system_random)?,
             random: system_random,

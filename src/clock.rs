@@ -14,6 +14,11 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// Time since 1970 by the wall clock, which people and programs set at will. Only for times that others read.
     fn since_epoch(&self) -> Duration;
 
+    /// Which boot [`since_boot`](Clock::since_boot) counts from: another number after each. 0: nobody knows.
+    fn boot_id(&self) -> u128 {
+        0
+    }
+
     /// Whether the times are those of this machine, of which the system has a cheaper clock too.
     fn is_the_systems(&self) -> bool {
         false
@@ -25,6 +30,31 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// Returns when [`since_boot`](Clock::since_boot) has reached `until`.
     fn sleep(&self, until: Duration) {
         self.wait(&Arc::default(), until);
+    }
+}
+
+/// A moment for other processes to read, and for later ones: by both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) boot_id: u128,
+    pub(crate) since_boot: Duration,
+    pub(crate) since_epoch: Duration,
+}
+
+impl Stamp {
+    pub(crate) fn now(clock: &dyn Clock) -> Stamp {
+        Stamp { boot_id: clock.boot_id(), since_boot: clock.since_boot(), since_epoch: clock.since_epoch() }
+    }
+
+    /// The time from then to `now` by the clock that nobody sets, if both are of one boot.
+    pub(crate) fn proven_age(&self, now: &Stamp) -> Option<Duration> {
+        let is_one_boot = self.boot_id != 0 && self.boot_id == now.boot_id;
+        now.since_boot.checked_sub(self.since_boot).filter(|_| is_one_boot)
+    }
+
+    /// The time from then to `now`: proven, or else what the wall clock claims.
+    pub(crate) fn age(&self, now: &Stamp) -> Duration {
+        self.proven_age(now).unwrap_or(now.since_epoch.saturating_sub(self.since_epoch))
     }
 }
 
@@ -47,6 +77,12 @@ impl Clock for SystemClock {
     fn since_boot(&self) -> Duration {
         let now = rustix::time::clock_gettime(BOOT_CLOCK);
         Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
+    }
+
+    fn boot_id(&self) -> u128 {
+        // Not kept: a process may have been carried to another machine since then.
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        u128::from_str_radix(&id.trim().replace('-', ""), 16).unwrap_or(0)
     }
 
     fn is_the_systems(&self) -> bool {
@@ -191,6 +227,11 @@ impl Deadline {
     /// `timeout` from now.
     pub fn after(clock: &Arc<dyn Clock>, timeout: Duration) -> Deadline {
         Deadline { at: clock.since_boot().saturating_add(timeout), timeout, clock: clock.clone() }
+    }
+
+    /// Sleeps for as long, but not past it.
+    pub fn pause(&self, pause: Duration) {
+        self.clock.sleep(self.clock.since_boot().saturating_add(pause).min(self.at));
     }
 
     /// What is left; zero when it has passed.

@@ -28,6 +28,10 @@ pub enum ErrorKind {
     Server,
     /// The reply cannot be understood, or holds no usable token.
     BadResponse,
+    /// The token budget is spent; see [`Error::retry_after`].
+    Quota,
+    /// The shared store failed, and the token may not be asked for without it.
+    Store,
     /// A bug in this library.
     Internal,
 }
@@ -48,6 +52,8 @@ pub enum RetryClass {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Config,
+    Store,
+    Budget,
     Resolve,
     Connect,
     Tls,
@@ -60,6 +66,8 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Step::Config => "config",
+            Step::Store => "store",
+            Step::Budget => "budget",
             Step::Resolve => "resolve",
             Step::Connect => "connect",
             Step::Tls => "TLS",
@@ -108,6 +116,10 @@ impl Error {
 
     pub(crate) fn unsupported(message: impl Into<String>) -> Error {
         Error::new(ErrorKind::Unsupported, Step::Config, message)
+    }
+
+    pub(crate) fn store(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Store, Step::Store, message)
     }
 
     pub(crate) fn bug(step: Step, what: &str) -> Error {

@@ -17,7 +17,7 @@ use crate::request::{Head, Plan, Random};
 use crate::response::{Asked, Grant, Reply, read};
 use crate::secret::Secret;
 use crate::settings::{Key, Settings};
-use crate::store::{Record, Store};
+use crate::store::{Record, Records};
 use crate::token::Token;
 use crate::transport::{Sent, Transport};
 
@@ -28,7 +28,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) fingerprint_key: &'a [u8; 32],
     pub(crate) account: &'a Account,
     pub(crate) clock: &'a dyn Clock,
-    pub(crate) store: &'a dyn Store,
+    pub(crate) store: &'a dyn Records,
     pub(crate) transport: &'a dyn Transport,
     pub(crate) random: Random<'a>,
     pub(crate) counters: &'a Counters,

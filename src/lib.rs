@@ -57,7 +57,7 @@ pub mod seams {
     pub use crate::response::Reply;
     pub use crate::secret::Secret;
     pub use crate::settings::Key;
-    pub use crate::store::{Record, Store};
+    pub use crate::store::{Change, DOCUMENT_MAX, Memory, Name, Record, Records, Store, Turn};
     pub use crate::transport::{Sent, Transport};
 
     /// An error as a transport of a test's own gives it.

@@ -365,7 +365,7 @@ mod tests {
     use crate::error::Error;
     use crate::ffi::{TOKAUTH_ERR_INTERNAL, tokauth_error_free, tokauth_error_message, tokauth_token_free};
     use crate::seams::{
-        Clock, Deadline, Event, Head, Key, Record, Registry, Reply, Seams, Secret, Sent, Store, Transport,
+        Clock, Deadline, Event, Head, Key, Record, Records, Registry, Reply, Seams, Secret, Sent, Transport,
     };
 
     /// All that a client reaches the world through. Panics while it is broken, and when it goes.
@@ -399,7 +399,7 @@ mod tests {
         fn wait(&self, _: &Arc<Event>, _: Duration) {}
     }
 
-    impl Store for Brittle {
+    impl Records for Brittle {
         fn load(&self, _: &Key) -> Result<Option<Record>, Error> {
             self.holds();
             Ok(None)

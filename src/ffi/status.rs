@@ -70,6 +70,8 @@ pub(super) fn of_kind(kind: ErrorKind) -> tokauth_status {
         ErrorKind::RateLimited => TOKAUTH_ERR_RATE_LIMITED,
         ErrorKind::Server => TOKAUTH_ERR_SERVER,
         ErrorKind::BadResponse => TOKAUTH_ERR_BAD_RESPONSE,
+        ErrorKind::Quota => TOKAUTH_ERR_QUOTA,
+        ErrorKind::Store => TOKAUTH_ERR_STORE,
         ErrorKind::Internal => TOKAUTH_ERR_INTERNAL,
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::Duration;
 
 use tokauth::seams::{
-    Clock, Deadline, Event, Head, Key, Record, Registry, Reply, RetryClass, Seams, Secret, Sent, Store, Transport,
+    Clock, Deadline, Event, Head, Key, Record, Records, Registry, Reply, RetryClass, Seams, Secret, Sent, Transport,
     failure,
 };
 use tokauth::{Builder, Client, Error, ErrorKind, Token};
@@ -311,7 +311,7 @@ impl MapStore {
     }
 }
 
-impl Store for MapStore {
+impl Records for MapStore {
     fn load(&self, key: &Key) -> Result<Option<Record>, Error> {
         self.work()?;
         Ok(self.records.lock().unwrap().iter().find(|(known, _)| known == key).map(|(_, record)| record.clone()))
@@ -364,7 +364,7 @@ impl World {
         World { clock, provider, seams, lines: Lines::default() }
     }
 
-    pub fn with_store(store: Arc<dyn Store>) -> World {
+    pub fn with_store(store: Arc<dyn Records>) -> World {
         let mut world = World::new();
         world.seams.store = store;
         world
