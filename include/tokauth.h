@@ -342,8 +342,9 @@ uint64_t tokauth_client_counter(const tokauth_client *client, uint32_t counter);
 uint64_t tokauth_client_generation(const tokauth_client *client);
 
 /**
- * What is left of the token budget: out_remaining gets the number of requests that may still be sent, -1 without a
- * budget; out_next_at gets 0 if a request may be sent now, else the Unix second from which on.
+ * What is left of the token budget, as the ledger in the store says: out_remaining gets the number of requests that may
+ * still be sent, -1 without a budget; out_next_at gets 0 if a request may be sent now, else the Unix second from which
+ * on. Reads a file, sends nothing.
  * Threads: any number at once.
  */
 tokauth_status tokauth_client_budget(const tokauth_client *client,

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Event;
+use zeroize::Zeroizing;
+
+use crate::clock::{Event, Stamp};
 use crate::cooldown::{Failure, limit};
 use crate::credential::Fingerprint;
 use crate::error::{Error, ErrorKind, RetryClass};
+use crate::lines::{Reader, Writer};
 use crate::process::Locked;
+use crate::quota::Entry;
 use crate::skew::Skew;
 
 /// A credential that was refused as often as it may be is not tried again for so long.
@@ -26,22 +30,86 @@ pub(crate) struct Account(Locked<Known>);
 #[derive(Clone, Default)]
 struct Known {
     /// The provider asks this client to wait.
-    limited: Option<(Duration, Error)>,
+    limited: Option<Limited>,
     /// Secrets that it refused, oldest first.
-    refused: Vec<Refused>,
+    refused: Vec<(Fingerprint, Refused)>,
     /// Requests under way of credentials that must not be refused too often.
     trying: Vec<(Fingerprint, Arc<Event>)>,
+    /// Requests of this process that the budget counts, wherever its ledger went.
+    spent: Vec<Entry>,
     skew: Option<Skew>,
     /// The `Date` of its replies was proven wrong, with this secret, and is not looked at until then.
     distrusted: Option<(Fingerprint, Duration)>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
+struct Limited {
+    since: Duration,
+    until: Duration,
+    error: Error,
+}
+
+#[derive(Clone, Debug)]
 struct Refused {
-    credential: Fingerprint,
     times: u32,
     last: Duration,
     error: Error,
+}
+
+/// How the endpoint took one credential, for other processes to know.
+#[derive(Clone, Debug)]
+pub(crate) struct Met {
+    limited: Option<Limited>,
+    refused: Option<Refused>,
+    /// By a process that knew nothing else then.
+    written: Duration,
+}
+
+impl Met {
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.limited.is_none() && self.refused.is_none()
+    }
+
+    pub(crate) fn write(&self, now: &Stamp) -> Zeroizing<String> {
+        let mut to = Writer::new(4096);
+        let ago = |then| now.since_boot.saturating_sub(then);
+        to.stamp(now);
+        to.number(self.limited.is_some().into());
+        if let Some(limited) = &self.limited {
+            to.time(ago(limited.since));
+            to.time(limited.until.saturating_sub(now.since_boot));
+            limited.error.write(&mut to);
+        }
+        to.number(self.refused.as_ref().map_or(0, |refused| refused.times.into()));
+        if let Some(refused) = &self.refused {
+            to.time(ago(refused.last));
+            refused.error.write(&mut to);
+        }
+        to.done()
+    }
+
+    pub(crate) fn read(text: &str, now: &Stamp) -> Option<Met> {
+        let mut from = Reader::new(text);
+        let age = from.stamp()?.age(now);
+        let written = now.since_boot.saturating_sub(age);
+        let limited = match from.number()? {
+            0 => None,
+            _ => Some(Limited {
+                since: written.saturating_sub(from.time()?),
+                until: now.since_boot.saturating_add(from.time()?.saturating_sub(age)),
+                error: Error::read(&mut from)?,
+            }),
+        };
+        let refused = match from.number()? {
+            0 => None,
+            times => Some(Refused {
+                times: u32::try_from(times).ok()?,
+                last: written.saturating_sub(from.time()?),
+                error: Error::read(&mut from)?,
+            }),
+        };
+        Some(Met { limited, refused, written })
+    }
 }
 
 /// A request under way.
@@ -66,18 +134,50 @@ impl std::fmt::Debug for Account {
     }
 }
 
+impl Known {
+    fn remember(&mut self, credential: Fingerprint, refused: Option<Refused>) {
+        self.refused.retain(|(who, _)| *who != credential);
+        if let Some(refused) = refused {
+            if self.refused.len() == REFUSED_MAX {
+                self.refused.remove(0);
+            }
+            self.refused.push((credential, refused));
+        }
+    }
+}
+
 impl Account {
     /// What an earlier call learnt that stops this one too. `lockout`: so many refusals lock the client.
     pub(crate) fn holds(&self, credential: Fingerprint, lockout: Option<u32>, now: Duration) -> Option<Failure> {
         let tries = lockout.map(|lockout| TRIES_MAX.min(lockout / 2));
-        let (until, error) = self.known(|known| {
-            let refused = known.refused.iter().find(|refused| refused.credential == credential);
-            let refused = refused.filter(|refused| tries.is_some_and(|tries| refused.times >= tries));
-            let refused = refused.map(|refused| (refused.last.saturating_add(LOCKED_FOR), refused.error.clone()));
-            refused.into_iter().chain(known.limited.clone()).find(|(until, _)| now < *until)
-        })?;
+        let met = self.met(credential, now);
+        let refused = met.refused.filter(|refused| tries.is_some_and(|tries| refused.times >= tries));
+        let refused = refused.map(|refused| (refused.last.saturating_add(LOCKED_FOR), refused.error));
+        let limited = met.limited.map(|limited| (limited.until, limited.error));
+        let (until, error) = refused.into_iter().chain(limited).find(|(until, _)| now < *until)?;
         let error = error.with_retry_after(Some(until.saturating_sub(now)));
         Some(Failure { error, credential: Some(credential), held_until: Some(until) })
+    }
+
+    /// All that is known of how the endpoint takes the credential.
+    pub(crate) fn met(&self, credential: Fingerprint, now: Duration) -> Met {
+        self.known(|known| {
+            let refused = known.refused.iter().find(|(who, _)| *who == credential);
+            Met { limited: known.limited.clone(), refused: refused.map(|(_, refused)| refused.clone()), written: now }
+        })
+    }
+
+    /// What another process knew: it counts where it is the later word.
+    pub(crate) fn learn_of(&self, credential: Fingerprint, met: Met) {
+        self.known(|known| {
+            if known.limited.as_ref().is_none_or(|own| own.since <= met.written) {
+                known.limited = met.limited;
+            }
+            let own = known.refused.iter().find(|(who, _)| *who == credential);
+            if own.is_none_or(|(_, own)| own.last <= met.written) {
+                known.remember(credential, met.refused);
+            }
+        })
     }
 
     /// Where refusals lock the client, one request at a time tries a secret, whatever it asks for: else they would all
@@ -97,19 +197,15 @@ impl Account {
         self.known(|known| match (error.kind(), error.retry_class()) {
             (ErrorKind::RateLimited, _) => {
                 let until = now.saturating_add(limit(error));
-                if known.limited.as_ref().is_none_or(|(known, _)| *known < until) {
-                    known.limited = Some((until, error.clone()));
+                if known.limited.as_ref().is_none_or(|known| known.until < until) {
+                    known.limited = Some(Limited { since: now, until, error: error.clone() });
                 }
             }
             (ErrorKind::Denied, RetryClass::Refused) if lockout.is_some() => {
-                let at = known.refused.iter().position(|refused| refused.credential == credential);
-                let before = at.map(|at| known.refused.remove(at));
+                let before = known.refused.iter().find(|(who, _)| *who == credential).map(|(_, before)| before);
                 let before = before.filter(|before| now < before.last.saturating_add(LOCKED_FOR));
-                if known.refused.len() == REFUSED_MAX {
-                    known.refused.remove(0);
-                }
                 let times = before.map_or(0, |before| before.times) + 1;
-                known.refused.push(Refused { credential, times, last: now, error: error.clone() });
+                known.remember(credential, Some(Refused { times, last: now, error: error.clone() }));
             }
             _ => {}
         })
@@ -117,17 +213,21 @@ impl Account {
 
     /// Until when a client that comes later is to be kept from locking itself out.
     pub(crate) fn alive_until(&self) -> Duration {
-        let ends =
-            |known: &mut Known| known.refused.iter().map(|refused| refused.last.saturating_add(LOCKED_FOR)).max();
-        self.known(ends).unwrap_or_default()
+        let last = self.known(|known| known.refused.iter().map(|(_, refused)| refused.last).max());
+        last.map_or(Duration::ZERO, |last| last.saturating_add(LOCKED_FOR))
     }
 
     /// A token came.
     pub(crate) fn succeeded(&self, credential: Fingerprint) {
         self.known(|known| {
             known.limited = None;
-            known.refused.retain(|refused| refused.credential != credential);
+            known.remember(credential, None);
         })
+    }
+
+    /// Lets `body` see, and change, what this process spent of the budget.
+    pub(crate) fn spent<T>(&self, body: impl FnOnce(&mut Vec<Entry>) -> T) -> T {
+        self.known(|known| body(&mut known.spent))
     }
 
     /// Forgets failures, for all who share this; what is known of the clock stays, and is believed again.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Coarse, Deadline, Event, nanos};
-use crate::cooldown::{Bound, Brake, Cooldown, Failure};
+use crate::cooldown::{Bound, Brake, Cooldown, Failure, Pace};
 use crate::credential::Fingerprint;
 use crate::error::{Error, ErrorKind, RetryClass, Step};
 use crate::expiry::Wishes;
@@ -78,6 +78,7 @@ pub(crate) struct Call<'a> {
     pub(crate) source: &'a dyn Source,
     pub(crate) clock: &'a Arc<dyn Clock>,
     pub(crate) wishes: Wishes,
+    pub(crate) pace: Pace,
     pub(crate) need: Need,
     pub(crate) deadline: Deadline,
     pub(crate) log: &'a Log,
@@ -111,6 +112,8 @@ struct State {
     landed: Option<(u64, Result<Token, Error>)>,
     cooldown: Cooldown,
     brake: Brake,
+    /// The token that was rejected last: not to be taken from the store again.
+    rejected: Option<Token>,
     /// How often all was forgotten: a token asked for before that is not cached after.
     cleared: u64,
 }
@@ -119,6 +122,8 @@ struct State {
 enum Decision<'a> {
     Serve(Result<Token, Error>),
     Wait(Arc<Flight>),
+    /// Until the cached token is over, since none may be asked for before.
+    WaitOut(Duration),
     Hold(Bound),
     Fetch(Landing<'a>),
     /// By the time this caller may spend.
@@ -191,6 +196,10 @@ impl Slot {
                         Some(Outcome::Abandoned) => abandoned = Some(flight.number),
                     }
                 }
+                Decision::WaitOut(end) => {
+                    call.line(LogLevel::Debug, || "waits for the end of the token that nearly is over".to_owned());
+                    call.clock.sleep(end);
+                }
                 Decision::Hold(bound) if bound.credential.is_some_and(|failed| call.source.has_changed(&failed)) => {
                     call.line(LogLevel::Info, || "the credential is another one, which ends the cool-down".to_owned());
                     self.locked(|state| state.cooldown.end_of(bound.flight));
@@ -246,6 +255,13 @@ impl Slot {
             }
             _ => {}
         }
+        if let (Need::Any, Some(cached)) = (call.need, &state.cached) {
+            match cached.lifetime.to_wait_for(nanos(now)).map(Duration::from_nanos) {
+                Some(end) if end <= call.deadline.at => return Decision::WaitOut(end),
+                Some(_) => return Decision::Serve(Ok(cached.token.clone())), // as it is
+                None => {}
+            }
+        }
         if let Some(flight) = &state.flying {
             return Decision::Wait(flight.clone());
         }
@@ -277,32 +293,50 @@ impl Slot {
         cached.filter(|cached| cached.is_fresh(now, wishes)).map(|cached| cached.token.clone())
     }
 
-    /// The token that was cached last and not dropped, dead or alive.
-    pub(crate) fn latest(&self) -> Option<Token> {
-        self.locked(|state| state.cached.as_ref().map(|cached| cached.token.clone()))
+    /// The token that was cached last and not dropped, dead or alive, and the one that was rejected last.
+    pub(crate) fn had(&self) -> [Option<Token>; 2] {
+        self.locked(|state| [state.cached.as_ref().map(|cached| cached.token.clone()), state.rejected.clone()])
     }
 
-    /// Puts a token there that nobody had to ask for, unless a longer one is there.
-    pub(crate) fn adopt(&self, fetched: Fetched, now: Duration) {
+    /// Puts a token there that nobody had to ask for, unless a longer one is there or all was forgotten
+    /// since then.
+    pub(crate) fn adopt(&self, fetched: Fetched, pace: Pace, cleared: u64, now: Duration) {
         self.locked(|state| {
-            if state.cached.as_ref().is_none_or(|cached| cached.lifetime.over() < fetched.lifetime.over()) {
-                self.put(state, fetched, now);
+            let is_longer = |cached: &Arc<Snapshot>| cached.lifetime.over() < fetched.lifetime.over();
+            if state.cleared == cleared && state.cached.as_ref().is_none_or(is_longer) {
+                self.put(state, fetched, pace, now);
             }
         });
     }
 
-    /// The API rejected this token: what became of it.
-    pub(crate) fn reject(&self, token: &Token, now: Duration) -> Rejected {
+    /// How often all was forgotten.
+    pub(crate) fn cleared(&self) -> u64 {
+        self.locked(|state| state.cleared)
+    }
+
+    /// The API rejected this token, which no other process has: what becomes of it.
+    pub(crate) fn reject(&self, token: &Token, pace: Pace, now: Duration) -> Rejected {
         self.locked(|state| {
             let Some(cached) = state.cached.as_ref().filter(|cached| cached.token.is_same(token)) else {
                 return Rejected::Unknown;
             };
-            if state.brake.reject(cached.lifetime.has_served(nanos(now)), now) {
+            if state.brake.reject(cached.lifetime.has_served(nanos(now)), pace, now) {
+                state.rejected = Some(token.clone());
                 self.drop_token(state);
                 return Rejected::Dropped;
             }
             Rejected::Kept(state.brake.closed_for(now))
         })
+    }
+
+    /// Drops the token, if it is still the cached one.
+    pub(crate) fn drop_rejected(&self, token: &Token) {
+        self.locked(|state| {
+            state.rejected = Some(token.clone());
+            if state.cached.as_ref().is_some_and(|cached| cached.token.is_same(token)) {
+                self.drop_token(state);
+            }
+        });
     }
 
     /// Drops the cached token and the cool-down, and for all who come from now on the request under way.
@@ -323,9 +357,9 @@ impl Slot {
         })
     }
 
-    fn put(&self, state: &mut State, fetched: Fetched, now: Duration) {
+    fn put(&self, state: &mut State, fetched: Fetched, pace: Pace, now: Duration) {
         let served = state.cached.as_ref().is_some_and(|cached| cached.lifetime.has_served(nanos(now)));
-        state.brake.replaced(served, now);
+        state.brake.replaced(served, pace, now);
         let snapshot = Arc::new(Snapshot::new(fetched, self.generations.fetch_add(1, Ordering::SeqCst) + 1));
         // The one before is valid until everybody has this one.
         self.published.put(Some(&snapshot));
@@ -352,11 +386,13 @@ impl Slot {
     }
 }
 
-/// What became of a rejected token.
+/// What becomes of a rejected token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rejected {
-    /// It is not the cached one.
+    /// Nobody has it.
     Unknown,
+    /// Another process has a newer one.
+    Replaced,
     Dropped,
     /// It stays in service, since it replaced a rejected one not long ago. No other rejection counts for so long.
     Kept(Duration),
@@ -397,7 +433,7 @@ impl<'a> Landing<'a> {
                 self.end(|state| {
                     if let Some(state) = state {
                         state.cooldown.end();
-                        slot.put(state, fetched, now);
+                        slot.put(state, fetched, call.pace, now);
                     }
                     Outcome::Landed(Ok(token.clone()))
                 });
@@ -410,7 +446,8 @@ impl<'a> Landing<'a> {
         self.end(|state| {
             if let Some(state) = state {
                 // What is remembered elsewhere ends there.
-                let until = failure.held_until.or_else(|| state.cooldown.begin(&failure, number, timeout, now));
+                let until =
+                    failure.held_until.or_else(|| state.cooldown.begin(&failure, number, timeout, call.pace, now));
                 if let Some(cached) = &state.cached {
                     cached.pause(now.saturating_add(AHEAD_PAUSE).max(until.unwrap_or_default()));
                 }
@@ -422,11 +459,9 @@ impl<'a> Landing<'a> {
             }
             if ran_out { Outcome::Abandoned } else { Outcome::Landed(Err(error.clone())) }
         });
-        match wait {
-            Some(_) if failure.held_until.is_some() => call.line(LogLevel::Debug, || held(&error)),
-            Some(wait) => call
-                .line(LogLevel::Info, || format!("cools down: asks no more for {} s", wait.as_millis().div_ceil(1000))),
-            None => {}
+        if let Some(wait) = wait.filter(|_| failure.held_until.is_none()) {
+            let seconds = wait.as_millis().div_ceil(1000);
+            call.line(LogLevel::Info, || format!("cools down: asks no more for {seconds} s"));
         }
         Err(error)
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::budget::Allowance;
 use crate::cache::{Call, Counter, Fetched, Need, Rejected, Source};
 use crate::clock::{Clock, Coarse, Deadline, SystemClock, nanos};
 use crate::config::Builder;
@@ -13,8 +14,8 @@ use crate::error::{Error, ErrorKind, Step};
 use crate::exchange::Exchange;
 use crate::log::LogLevel;
 use crate::registry::{Membership, Registry};
-use crate::settings::{Key, Settings};
-use crate::store::{Nothing, Records};
+use crate::settings::{Key, Place, Settings};
+use crate::store::{FileStore, Store};
 use crate::token::Token;
 use crate::transport::{Http, Resolver, Transport};
 
@@ -24,8 +25,8 @@ use crate::transport::{Http, Resolver, Transport};
 pub struct Seams {
     /// Both kinds of time.
     pub clock: Arc<dyn Clock>,
-    /// Where tokens are kept beyond the slot.
-    pub store: Arc<dyn Records>,
+    /// What is shared with other processes; `None`: what the options say.
+    pub store: Option<Arc<dyn Store>>,
     /// How requests are sent; `None`: over HTTP, as the options say.
     pub transport: Option<Arc<dyn Transport>>,
     /// Where slots are shared.
@@ -42,7 +43,7 @@ impl Seams {
     pub fn system() -> Result<Seams, Error> {
         Ok(Seams {
             clock: Arc::new(SystemClock),
-            store: Arc::new(Nothing),
+            store: None,
             transport: None,
             registry: Registry::of_process(system_random)?,
             random: system_random,
@@ -94,6 +95,7 @@ struct Inner {
     settings: Settings,
     seams: Seams,
     transport: Arc<dyn Transport>,
+    store: Option<Arc<dyn Store>>,
     membership: Membership,
     coarse: Coarse,
     /// Whether the host has been told that its `min_valid_s` is more than half of a token's life.
@@ -114,9 +116,19 @@ impl Client {
             (None, _) => {
                 let resolver = Resolver::new(seams.registry.lookups.clone());
                 let (ca_file, proxy) = (settings.ca_file.as_deref(), settings.proxy.as_ref());
-                Arc::new(Http::new(ca_file, proxy, &settings.user_agent, resolver)?)
+                Arc::new(Http::new(ca_file, proxy, &settings.user_agent, settings.budget.is_none(), resolver)?)
             }
         };
+        let store: Option<Arc<dyn Store>> = match (&seams.store, sibling, &settings.store) {
+            (Some(store), ..) => Some(store.clone()),
+            (None, Some(sibling), place) if sibling.settings.store == *place => sibling.store.clone(),
+            (None, _, Place::Memory) => None,
+            (None, _, Place::File(Some(directory))) => Some(Arc::new(FileStore::at(directory)?)),
+            (None, _, Place::File(None)) => Some(Arc::new(FileStore::in_default_place(settings.budget.is_some())?)),
+        };
+        if store.is_some() {
+            settings.sealer(&settings.credential.read()?)?;
+        }
         let key = Key::new(&settings, &seams.registry.fingerprint_key);
         let account = (settings.token_url.clone(), settings.client_id.clone());
         let membership = seams.registry.join(key, account, &seams.clock);
@@ -127,6 +139,7 @@ impl Client {
             settings,
             seams,
             transport,
+            store,
             membership,
             told_cap: AtomicBool::new(false),
         })))
@@ -173,8 +186,8 @@ impl Client {
         let cached = || membership.slot.cached(now(), settings.wishes);
         cached()
             .or_else(|| {
-                let exchange = self.exchange();
-                membership.slot.adopt(exchange.hit(exchange.stored()?), now());
+                let cleared = membership.slot.cleared();
+                membership.slot.adopt(self.exchange().stored()?, settings.pace(), cleared, now());
                 cached()
             })
             .ok_or_else(|| {
@@ -199,6 +212,7 @@ impl Client {
             source: self,
             clock: &seams.clock,
             wishes: settings.wishes,
+            pace: settings.pace(),
             need,
             deadline: Deadline::after(&seams.clock, settings.timeout),
             log: &settings.log,
@@ -207,18 +221,17 @@ impl Client {
     }
 
     fn exchange(&self) -> Exchange<'_> {
-        let Inner { settings, seams, transport, membership, .. } = &*self.0;
+        let Inner { settings, seams, transport, store, membership, .. } = &*self.0;
         Exchange {
             settings,
-            key: &membership.key,
             fingerprint_key: &seams.registry.fingerprint_key,
             account: &membership.account,
-            clock: &*seams.clock,
-            store: &*seams.store,
+            clock: &seams.clock,
+            store: store.as_deref(),
             transport: &**transport,
             random: &seams.random,
             counters: &membership.slot.counters,
-            cached: membership.slot.latest(),
+            had: membership.slot.had(),
         }
     }
 
@@ -233,16 +246,24 @@ impl Client {
     /// The store cannot be written.
     pub fn invalidate(&self, rejected: &Token) -> Result<(), Error> {
         let Inner { settings, seams, membership, .. } = &*self.0;
-        let (name, outcome) = (&settings.provider.name, membership.slot.reject(rejected, seams.clock.since_boot()));
-        if let Rejected::Kept(left) = outcome {
-            settings.log.line(LogLevel::Info, || {
+        let (name, slot) = (&settings.provider.name, &membership.slot);
+        let here = || slot.reject(rejected, settings.pace(), seams.clock.since_boot());
+        let shared = self.exchange().reject(rejected);
+        let outcome = match &shared {
+            Ok(Some(outcome @ Rejected::Kept(_))) => *outcome,
+            Ok(Some(outcome @ (Rejected::Dropped | Rejected::Replaced))) => {
+                slot.drop_rejected(rejected);
+                *outcome
+            }
+            Ok(Some(Rejected::Unknown) | None) | Err(_) => here(),
+        };
+        match outcome {
+            Rejected::Unknown | Rejected::Replaced => {}
+            Rejected::Kept(left) => settings.log.line(LogLevel::Info, || {
                 let seconds = left.as_millis().div_ceil(1000);
                 format!("{name}: the API rejected this token too, and it stays in service for another {seconds} s")
-            });
-            return Ok(());
-        }
-        if outcome == Rejected::Dropped {
-            settings.log.line(LogLevel::Warning, || {
+            }),
+            Rejected::Dropped => settings.log.line(LogLevel::Warning, || {
                 let left = rejected.expires_at().saturating_sub(seams.clock.since_epoch().as_secs() as i64);
                 let headers: Vec<&str> = rejected.headers().map(|(name, _)| name).collect();
                 let headers = headers.join(" and ");
@@ -250,9 +271,9 @@ impl Client {
                     "{name}: the API rejected a token with {left} s left; if it rejects the next one too, check that it \
                      is the API that the token is for (scope, audience, resource), and that it gets {headers} unchanged"
                 )
-            });
+            }),
         }
-        seams.store.forget(&membership.key, Some(rejected))
+        shared.map(drop)
     }
 
     /// Forgets the token and the failures, here and in the store: the next call asks the provider. Waits that it asked
@@ -262,11 +283,19 @@ impl Client {
     /// # Errors
     /// The store cannot be written.
     pub fn clear(&self) -> Result<(), Error> {
-        let Inner { settings, seams, membership, .. } = &*self.0;
+        let Inner { settings, membership, .. } = &*self.0;
+        let shared = self.exchange().clear();
         membership.slot.clear();
-        membership.account.forgive();
         settings.log.line(LogLevel::Info, || format!("{}: all is forgotten", settings.provider.name));
-        seams.store.forget(&membership.key, None)
+        shared
+    }
+
+    /// What is left of the token budget, which all scopes and secrets of this client id share. `None`: there is none.
+    ///
+    /// # Errors
+    /// `Store`: the ledger cannot be read.
+    pub fn budget(&self) -> Result<Option<Allowance>, Error> {
+        self.exchange().allowance()
     }
 
     /// What the slot counted since it began.
@@ -286,11 +315,7 @@ impl Client {
 impl Source for Client {
     fn fetch(&self, need: Need, deadline: &Deadline, knock: bool) -> Result<Fetched, Failure> {
         let settings = &self.0.settings;
-        let exchange = self.exchange();
-        let fetched = match need {
-            Need::Any => exchange.fetch(deadline, knock),
-            Need::New => exchange.request(deadline, knock),
-        }?;
+        let fetched = self.exchange().fetch(need, deadline, knock)?;
         let half = fetched.lifetime.life / 2;
         if settings.wishes.min_valid.is_some_and(|wanted| wanted > nanos(half))
             && !self.0.told_cap.swap(true, Ordering::Relaxed)

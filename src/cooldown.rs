@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::credential::Fingerprint;
 use crate::error::{Error, ErrorKind, RetryClass};
+use crate::lines::{Reader, Writer};
 
 /// So often a request is begun that never left: three, as AWS SDKs and google-auth do.
 const UNSENT_TRIES: u32 = 3;
@@ -26,12 +27,13 @@ pub(crate) struct Attempts {
     failed: u32,
     /// The last calls failed too: this one only knocks.
     knock: bool,
+    pace: Pace,
     corrected: bool,
 }
 
 impl Attempts {
-    pub(crate) fn new(knock: bool) -> Attempts {
-        Attempts { failed: 0, knock, corrected: false }
+    pub(crate) fn new(knock: bool, pace: Pace) -> Attempts {
+        Attempts { failed: 0, knock, pace, corrected: false }
     }
 
     /// Whether one was signed for a corrected time.
@@ -60,6 +62,7 @@ impl Attempts {
             // Read, and no use: so is the next one.
             (RetryClass::Ambiguous, _) if error.is_about_token() => return None,
             (RetryClass::Ambiguous, ErrorKind::Tls) => return None,
+            (RetryClass::Ambiguous, _) if !self.pace.repeats => return None,
             (RetryClass::Ambiguous, _) => (OTHER_TRIES, OTHER_WAIT),
             _ => return None,
         };
@@ -87,6 +90,37 @@ impl From<Error> for Failure {
     }
 }
 
+/// How long pauses are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// The first pause and the longest, after a request that may have brought a token.
+    ambiguous: (Duration, Duration),
+    /// The same after a rejected token.
+    brake: (Duration, Duration),
+    /// Whether such a request is repeated at once.
+    repeats: bool,
+    /// After so long without a rejected token the next one is the first again; `None`: when a token has served half its
+    /// life.
+    calm: Option<Duration>,
+}
+
+impl Pace {
+    pub(crate) const USUAL: Pace = Pace {
+        // MSAL waits 5 s (Python) to 60 s (.NET) after a 5xx.
+        ambiguous: (Duration::from_secs(5), Duration::from_secs(60)),
+        brake: (Duration::from_secs(30), Duration::from_secs(900)),
+        repeats: true,
+        calm: None,
+    };
+
+    /// Where requests are counted in a `window`, one in `share` on average: every one that is lost on the way is spent.
+    pub(crate) fn scarce(share: Duration, window: Duration) -> Pace {
+        let minute = Duration::from_secs(60);
+        let ambiguous = (minute, minute.max(share / 8));
+        Pace { ambiguous, brake: (share, Duration::MAX), repeats: false, calm: Some(window) }
+    }
+}
+
 /// A sort of failures, whose cool-downs grow on their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sort {
@@ -99,12 +133,11 @@ enum Sort {
 
 impl Sort {
     /// The first cool-down and the longest, in seconds.
-    fn span(self) -> (Duration, Duration) {
+    fn span(self, pace: Pace) -> (Duration, Duration) {
         let (first, longest) = match self {
             // AWS and Azure SDKs wait from 0.1 to 30 s before they connect again.
             Sort::Unsent => (1, 30),
-            // MSAL waits 5 s (Python) to 60 s (.NET) after a 5xx.
-            Sort::Ambiguous => (5, 60),
+            Sort::Ambiguous => return pace.ambiguous,
             // MSAL waits 60 s after a 400; no other answer is likely soon.
             Sort::Refused => (60, 900),
             // Where it is not told how long: Entra says 60 s.
@@ -116,7 +149,7 @@ impl Sort {
 
 /// How long a provider that asks to wait is left alone.
 pub(crate) fn limit(error: &Error) -> Duration {
-    told(error).unwrap_or(Sort::Limited.span().0)
+    told(error).unwrap_or(Sort::Limited.span(Pace::USUAL).0)
 }
 
 fn told(error: &Error) -> Option<Duration> {
@@ -132,6 +165,8 @@ struct Failed {
     error: Error,
     until: Duration,
     sort: Sort,
+    /// So long after its end the next failure is one more of the streak.
+    longest: Duration,
     /// How many there were of each sort.
     times: [u32; 4],
     credential: Option<Fingerprint>,
@@ -157,19 +192,23 @@ impl Cooldown {
         failure: &Failure,
         flight: u64,
         timeout: Duration,
+        pace: Pace,
         now: Duration,
     ) -> Option<Duration> {
         let error = &failure.error;
         let sort = match (error.kind(), error.retry_class()) {
             (ErrorKind::RateLimited, _) => Sort::Limited,
             (ErrorKind::Config | ErrorKind::Unsupported | ErrorKind::Internal, RetryClass::NotSent) => return None,
+            // It is looked up anew each time, which costs no request.
+            (ErrorKind::Quota | ErrorKind::Store, _) => return None,
+            _ if error.is_about_store() => return None,
             (_, RetryClass::NotSent) => Sort::Unsent,
             (_, RetryClass::Ambiguous) => Sort::Ambiguous,
             (_, RetryClass::Refused) => Sort::Refused,
         };
         let before = self.0.as_ref().filter(|before| before.credential == failure.credential);
         let mut times = before.map_or([0; 4], |before| before.times);
-        let (first, longest) = sort.span();
+        let (first, longest) = sort.span(pace);
         let own = first.saturating_mul(1_u32.checked_shl(times[sort as usize]).unwrap_or(u32::MAX)).min(longest);
         times[sort as usize] += 1;
         let wait = match sort {
@@ -183,6 +222,7 @@ impl Cooldown {
             sort,
             times,
             credential: failure.credential,
+            longest,
             timeout: (error.kind() == ErrorKind::Timeout).then_some(timeout),
             flight,
         });
@@ -208,11 +248,46 @@ impl Cooldown {
 
     /// Until when the next failure counts as one more of a streak, for clients that are made per call too.
     pub(crate) fn remembered_until(&self) -> Duration {
-        self.0.as_ref().map_or(Duration::ZERO, |failed| failed.until.saturating_add(failed.sort.span().1))
+        self.0.as_ref().map_or(Duration::ZERO, |failed| failed.until.saturating_add(failed.longest))
     }
 
     pub(crate) fn end(&mut self) {
         self.0 = None;
+    }
+
+    /// For another process to read.
+    pub(crate) fn write(&self, to: &mut Writer, now: Duration) {
+        let Some(failed) = &self.0 else { return to.number(0) };
+        to.number(1 + failed.sort as u64);
+        failed.times.iter().for_each(|times| to.number((*times).into()));
+        to.time(failed.until.saturating_sub(now));
+        to.time(failed.longest);
+        to.time(failed.timeout.unwrap_or(Duration::MAX));
+        failed.error.write(to);
+    }
+
+    /// `age` ago it was written.
+    pub(crate) fn read(from: &mut Reader<'_>, now: Duration, age: Duration) -> Option<Cooldown> {
+        let sort = match from.number()? {
+            0 => return Some(Cooldown::default()),
+            1 => Sort::Unsent,
+            2 => Sort::Ambiguous,
+            3 => Sort::Refused,
+            4 => Sort::Limited,
+            _ => return None,
+        };
+        let mut times = [0; 4];
+        for times in &mut times {
+            *times = u32::try_from(from.number()?).ok()?;
+        }
+        let (left, longest, timeout) = (from.time()?, from.time()?, from.time()?);
+        let error = Error::read(from)?;
+        if left.saturating_add(longest) < age {
+            return Some(Cooldown::default()); // nobody counts on from there
+        }
+        let until = now.saturating_add(left.saturating_sub(age));
+        let timeout = (error.kind() == ErrorKind::Timeout).then_some(timeout);
+        Some(Cooldown(Some(Failed { error, until, sort, longest, times, credential: None, timeout, flight: 0 })))
     }
 
     /// Ends what that flight began: its credential is another one now.
@@ -238,14 +313,11 @@ pub(crate) struct Brake {
     replacing: bool,
 }
 
-const BRAKE_FIRST: Duration = Duration::from_secs(30);
-const BRAKE_MAX: Duration = Duration::from_secs(900);
-
 impl Brake {
     /// The token in service is rejected; `served`: it has been in service for half its life. Returns whether to drop
     /// it.
-    pub(crate) fn reject(&mut self, served: bool, now: Duration) -> bool {
-        if served && !self.rejected {
+    pub(crate) fn reject(&mut self, served: bool, pace: Pace, now: Duration) -> bool {
+        if self.is_calm(served, pace, now) {
             *self = Brake::default();
         }
         self.rejected = true;
@@ -257,14 +329,22 @@ impl Brake {
     }
 
     /// A new token goes into service, after one that had been there for half its life (`served`) or not.
-    pub(crate) fn replaced(&mut self, served: bool, now: Duration) {
+    pub(crate) fn replaced(&mut self, served: bool, pace: Pace, now: Duration) {
         if self.replacing {
-            self.length = (self.length * 2).clamp(BRAKE_FIRST, BRAKE_MAX);
+            let (first, longest) = pace.brake;
+            self.length = self.length.saturating_mul(2).clamp(first, longest);
             self.closed_until = now.saturating_add(self.length);
-        } else if served && !self.rejected {
+        } else if self.is_calm(served, pace, now) {
             *self = Brake::default();
         }
         (self.rejected, self.replacing) = (false, false);
+    }
+
+    fn is_calm(&self, served: bool, pace: Pace, now: Duration) -> bool {
+        match pace.calm {
+            None => served && !self.rejected,
+            Some(window) => now.saturating_sub(self.opened) >= window,
+        }
     }
 
     pub(crate) fn is_closed(&self, now: Duration) -> bool {
@@ -273,7 +353,27 @@ impl Brake {
 
     /// Until when the next token is to be told from one that nobody rejected a token for.
     pub(crate) fn remembered_until(&self) -> Duration {
-        if self.replacing { self.opened.saturating_add(BRAKE_MAX) } else { self.closed_until }
+        if self.replacing { self.opened.saturating_add(Pace::USUAL.brake.1) } else { self.closed_until }
+    }
+
+    /// For another process to read.
+    pub(crate) fn write(&self, to: &mut Writer, now: Duration) {
+        to.time(self.closed_for(now));
+        to.time(now.saturating_sub(self.opened));
+        to.time(self.length);
+        to.number(u64::from(self.rejected) + 2 * u64::from(self.replacing));
+    }
+
+    /// `age` ago it was written.
+    pub(crate) fn read(from: &mut Reader<'_>, now: Duration, age: Duration) -> Option<Brake> {
+        let (closed_for, opened_for, length, flags) = (from.time()?, from.time()?, from.time()?, from.number()?);
+        Some(Brake {
+            closed_until: now.saturating_add(closed_for.saturating_sub(age)),
+            opened: now.saturating_sub(opened_for).saturating_sub(age),
+            length,
+            rejected: flags & 1 != 0,
+            replacing: flags & 2 != 0,
+        })
     }
 
     pub(crate) fn closed_for(&self, now: Duration) -> Duration {

@@ -56,13 +56,19 @@ pub(crate) fn fingerprint(key: &[u8; 32], secret: &Secret) -> Fingerprint {
     hmac_sha256(key, secret.expose().as_bytes())
 }
 
-/// A whole text file that is no longer than `max` bytes.
-pub(crate) fn read_limited(path: &Path, max: u64) -> io::Result<String> {
+/// A whole file that is no longer than `max` bytes.
+pub(crate) fn read_bytes(path: &Path, max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::new());
     File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max {
         return Err(io::Error::other(format!("it holds more than {max} bytes")));
     }
+    Ok(bytes)
+}
+
+/// The same of a text file.
+pub(crate) fn read_limited(path: &Path, max: u64) -> io::Result<String> {
+    let bytes = read_bytes(path, max)?;
     match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(text.to_owned()),
         Err(_) => Err(io::Error::other("it is not UTF-8")),

@@ -62,13 +62,24 @@ pub(crate) fn rfc3339(text: &str) -> Option<i64> {
 /// The same in UTC, for people to read.
 pub(crate) fn rfc3339_text(seconds: i64) -> String {
     let (day, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // By the average length of a year, which is at most a day or so off.
-    let year = 1970 + (day * 400).div_euclid(146_097);
-    let year = (year - 1..=year + 1).rfind(|year| days(*year, 1, 1) <= day).unwrap_or(year);
-    let month = (1..=12).rfind(|month| days(year, *month, 1) <= day).unwrap_or(1);
+    let (year, month) = month_of(day);
     let day = day - days(year, month, 1) + 1;
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// When the month of UTC after that of `seconds` begins.
+pub(crate) fn next_month(seconds: i64) -> i64 {
+    let (year, month) = month_of(seconds.div_euclid(86_400));
+    days(year, month + 1, 1).saturating_mul(86_400)
+}
+
+/// The year, and the month from 1 to 12, of a day since 1970.
+fn month_of(day: i64) -> (i64, i64) {
+    // By the average length of a year, which is at most a day or so off.
+    let year = 1970 + (day * 400).div_euclid(146_097);
+    let year = (year - 1..=year + 1).rfind(|year| days(*year, 1, 1) <= day).unwrap_or(year);
+    (year, (1..=12).rfind(|month| days(year, *month, 1) <= day).unwrap_or(1))
 }
 
 /// A date whose names are in English; the day of the week must be the right one.
@@ -111,6 +122,21 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (month * 153 + 2) / 5 + day
         - 719_469
+}
+
+/// Seconds of `900`, `5m`, `12h`, `1d`.
+pub(crate) fn duration_seconds(text: &str) -> Option<i64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit {
+        "" | "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "w" => 7 * 86_400,
+        _ => return None,
+    };
+    number.parse::<i64>().ok()?.checked_mul(unit)
 }
 
 #[cfg(test)]
@@ -180,6 +206,31 @@ mod tests {
     }
 
     #[test]
+    fn a_month_ends_where_the_next_begins() {
+        for (within, next) in [
+            ("1970-01-01T00:00:00Z", "1970-02-01T00:00:00Z"),
+            ("1969-12-31T23:59:59Z", "1970-01-01T00:00:00Z"),
+            ("2024-02-29T12:00:00Z", "2024-03-01T00:00:00Z"),
+            ("2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z"),
+            ("2100-02-28T23:59:59Z", "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(Some(next_month(rfc3339(within).unwrap())), rfc3339(next), "{within}");
+        }
+        // Each month of 800 years, from its first second to its last.
+        let mut first = rfc3339("1600-01-01T00:00:00Z").unwrap();
+        for year in 1600..2400 {
+            for month in 1..=12 {
+                let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+                let length = [31, 28 + i64::from(leap), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month - 1];
+                let next = first + length * 86_400;
+                assert_eq!([next_month(first), next_month(next - 1)], [next; 2], "{year}-{month}");
+                first = next;
+            }
+        }
+        assert!(next_month(i64::MAX) == i64::MAX && next_month(i64::MIN) < i64::MIN + 31 * 86_400);
+    }
+
+    #[test]
     fn an_http_date_has_three_forms() {
         for (text, seconds) in [
             ("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777),
@@ -246,6 +297,27 @@ mod tests {
             let seconds = day * 86_400 + day.rem_euclid(86_400);
             let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
             assert_eq!(http(&httpdate::fmt_http_date(time)), i64::try_from(seconds).ok());
+        }
+    }
+
+    #[test]
+    fn durations_are_seconds_or_have_a_unit() {
+        for (text, seconds) in [
+            ("900", Some(900)),
+            ("90s", Some(90)),
+            ("5m", Some(300)),
+            ("30min", Some(1800)),
+            ("12h", Some(43_200)),
+            ("1d", Some(86_400)),
+            ("2w", Some(1_209_600)),
+            ("", None),
+            ("m", None),
+            ("5 m", None),
+            ("-5m", None),
+            ("1y", None),
+            ("9223372036854775807w", None),
+        ] {
+            assert_eq!(duration_seconds(text), seconds, "{text}");
         }
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::lines::{Reader, Writer};
+
 /// The family of an [`Error`]: what a program can decide on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -60,6 +62,43 @@ pub(crate) enum Step {
     Request,
     Reply,
     Token,
+}
+
+/// Documents hold the place in these lists: new ones go to the end.
+const STEPS: [Step; 9] = [
+    Step::Config,
+    Step::Resolve,
+    Step::Connect,
+    Step::Tls,
+    Step::Request,
+    Step::Reply,
+    Step::Token,
+    Step::Store,
+    Step::Budget,
+];
+const CLASSES: [RetryClass; 3] = [RetryClass::NotSent, RetryClass::Refused, RetryClass::Ambiguous];
+const KINDS: [ErrorKind; 13] = [
+    ErrorKind::Config,
+    ErrorKind::Unsupported,
+    ErrorKind::NotCached,
+    ErrorKind::Network,
+    ErrorKind::Timeout,
+    ErrorKind::Tls,
+    ErrorKind::Denied,
+    ErrorKind::RateLimited,
+    ErrorKind::Server,
+    ErrorKind::BadResponse,
+    ErrorKind::Internal,
+    ErrorKind::Quota,
+    ErrorKind::Store,
+];
+
+fn place<T: PartialEq>(list: &[T], item: &T) -> u64 {
+    list.iter().position(|known| known == item).unwrap_or(list.len()) as u64
+}
+
+fn at<T: Copy>(list: &[T], place: u64) -> Option<T> {
+    list.get(usize::try_from(place).ok()?).copied()
 }
 
 impl fmt::Display for Step {
@@ -146,6 +185,29 @@ impl Error {
     pub(crate) fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
         Arc::make_mut(&mut self.0).source = Some(Arc::new(source));
         self
+    }
+
+    /// For another process to read.
+    pub(crate) fn write(&self, to: &mut Writer) {
+        let inner = &*self.0;
+        to.number(place(&KINDS, &inner.kind));
+        to.number(place(&CLASSES, &inner.class));
+        to.number(place(&STEPS, &inner.step));
+        to.number(inner.http_status.map_or(0, u64::from));
+        to.text(inner.provider_code.as_deref());
+        to.text(Some(&inner.message));
+    }
+
+    pub(crate) fn read(from: &mut Reader<'_>) -> Option<Error> {
+        let (kind, class, step) = (from.number()?, from.number()?, from.number()?);
+        let (status, code) = (u16::try_from(from.number()?).ok()?, from.text()?);
+        let error = Error::new(at(&KINDS, kind)?, at(&STEPS, step)?, from.text()??).with_class(at(&CLASSES, class)?);
+        Some(if status == 0 { error } else { error.with_reply(status, code.map(str::to_owned)) })
+    }
+
+    /// Whether it is about what processes share, and nothing was tried.
+    pub(crate) fn is_about_store(&self) -> bool {
+        self.0.step == Step::Store
     }
 
     /// Whether a reply was read and it is its token that is wrong.

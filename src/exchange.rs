@@ -1,295 +1,337 @@
-//! The one story of getting a token, from top to bottom.
+//! The one story of getting a token: what the store knows, whose turn it is, what the budget allows, and then the
+//! provider.
 
+mod ask;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
-use crate::account::{Account, Turn};
-use crate::cache::{Counter, Counters, Fetched};
-use crate::clock::{Clock, Deadline, nanos};
-use crate::cooldown::{Attempts, Failure};
+use crate::account::Account;
+use crate::budget::{Allowance, Ledger};
+use crate::cache::{Counter, Counters, Fetched, Need, Rejected};
+use crate::clock::{Clock, Deadline, Stamp, nanos};
+use crate::cooldown::Failure;
 use crate::credential::{Fingerprint, fingerprint};
 use crate::error::{Error, ErrorKind, RetryClass, Step};
-use crate::expiry::{Lifetime, life};
+use crate::expiry::Lifetime;
 use crate::log::LogLevel;
-use crate::provider::{Piece, TOKEN};
-use crate::request::{Head, Plan, Random};
-use crate::response::{Asked, Grant, Reply, read};
+use crate::request::Random;
 use crate::secret::Secret;
-use crate::settings::{Key, Settings};
-use crate::store::{Record, Records};
+use crate::settings::Settings;
+use crate::share::{Kept, Known, Share};
+use crate::store::Store;
 use crate::token::Token;
-use crate::transport::{Sent, Transport};
+use crate::transport::Transport;
+
+use ask::Issued;
 
 /// Everything that getting a token takes.
 pub(crate) struct Exchange<'a> {
     pub(crate) settings: &'a Settings,
-    pub(crate) key: &'a Key,
     pub(crate) fingerprint_key: &'a [u8; 32],
     pub(crate) account: &'a Account,
-    pub(crate) clock: &'a dyn Clock,
-    pub(crate) store: &'a dyn Records,
+    pub(crate) clock: &'a Arc<dyn Clock>,
+    /// What is shared with other processes, if anything is.
+    pub(crate) store: Option<&'a dyn Store>,
     pub(crate) transport: &'a dyn Transport,
     pub(crate) random: Random<'a>,
     pub(crate) counters: &'a Counters,
-    /// What the slot holds, dead or alive.
-    pub(crate) cached: Option<Token>,
+    /// What the slot holds, dead or alive, and what was rejected last: no news, where the store still has it.
+    pub(crate) had: [Option<Token>; 2],
 }
 
-/// When a request was signed.
-#[derive(Clone, Copy)]
-struct Signed {
-    /// Since boot: the provider cannot have issued a token before.
-    sent: Duration,
-    /// Since 1970, by this machine's wall clock.
-    wall: Duration,
-    /// Since 1970, as far as the provider's clock is known: what the signature tells.
-    told: Duration,
-}
-
-/// A request that brought no token.
-struct Failed {
-    error: Error,
-    /// The provider may have refused it for its time, and would see another one now.
-    mistimed: bool,
-    /// It told the time by the provider's clock, not by this machine's.
-    corrected: bool,
-}
-
-impl From<Error> for Failed {
-    fn from(error: Error) -> Failed {
-        Failed { error, mistimed: false, corrected: false }
-    }
-}
+/// The outer error is the store's: nothing was sent.
+type OrOutage<T> = Result<T, Error>;
 
 impl Exchange<'_> {
-    /// A token from the store, unless it is due for renewal itself, or from the provider.
-    pub(crate) fn fetch(&self, deadline: &Deadline, knock: bool) -> Result<Fetched, Failure> {
-        let now = nanos(self.clock.since_boot());
-        match self.stored().filter(|stored| now < stored.lifetime.refresh_from(self.settings.wishes)) {
-            Some(fetched) => Ok(self.hit(fetched)),
-            None => self.request(deadline, knock),
+    /// A token from the store, unless it is due for renewal itself, or from the provider. `knock`: with a single
+    /// attempt, since the last ones failed.
+    pub(crate) fn fetch(&self, need: Need, deadline: &Deadline, knock: bool) -> Result<Fetched, Failure> {
+        let secret = self.settings.credential.read().inspect_err(|error| self.failed(error))?;
+        let Some(share) = self.share(&secret).inspect_err(|error| self.failed(error))? else {
+            return self.ask(&secret, deadline, knock).map(|issued| issued.fetched);
+        };
+        match self.fetch_shared(&share, &secret, need, deadline, knock) {
+            Ok(outcome) => outcome,
+            // A store that fails costs requests, not tokens. Where requests are counted, it is the other way round.
+            Err(outage) if self.settings.budget.is_none() => {
+                self.warn(&outage);
+                self.ask(&secret, deadline, knock).map(|issued| issued.fetched)
+            }
+            Err(outage) => {
+                self.failed(&outage);
+                Err(outage.into())
+            }
         }
     }
 
-    /// Counts a token of the store that is put to use.
-    pub(crate) fn hit(&self, fetched: Fetched) -> Fetched {
-        self.counters.add(Counter::StoreHits);
-        fetched
+    fn fetch_shared(
+        &self,
+        share: &Share<'_>,
+        secret: &Secret,
+        need: Need,
+        deadline: &Deadline,
+        knock: bool,
+    ) -> OrOutage<Result<Fetched, Failure>> {
+        let credential = fingerprint(self.fingerprint_key, secret);
+        let began = self.clock.since_boot();
+        if let Some(outcome) = self.look(share, credential, need, began, deadline)?.0 {
+            return Ok(outcome);
+        }
+        let _turn = match share.turn(deadline) {
+            Err(error) if error.kind() == ErrorKind::Timeout => {
+                let message =
+                    "another process's request took longer than this call may; ask again, or raise timeout_ms";
+                return Ok(Err(Error::new(ErrorKind::Timeout, Step::Store, message).into()));
+            }
+            turn => turn?,
+        };
+        // Whoever had the turn before may have left something.
+        let known = match self.look(share, credential, need, began, deadline)? {
+            (Some(outcome), _) => return Ok(outcome),
+            (None, known) => known,
+        };
+        let outcome = self.ask(secret, deadline, knock || known.cooldown.is_streak());
+        Ok(self.remember(share, credential, known.cleared, outcome, deadline))
     }
 
-    /// What the store holds, if it is news and will still be valid. A store that fails costs a request, not a token.
-    pub(crate) fn stored(&self) -> Option<Fetched> {
-        let record = match self.store.load(self.key) {
-            Ok(record) => record?,
-            Err(error) => {
-                self.settings.log.line(LogLevel::Warning, || error.to_string());
-                return None;
+    /// What the others know, and whether it answers this call, which `began` then.
+    fn look(
+        &self,
+        share: &Share<'_>,
+        credential: Fingerprint,
+        need: Need,
+        began: Duration,
+        deadline: &Deadline,
+    ) -> OrOutage<(Option<Result<Fetched, Failure>>, Known)> {
+        let known = share.known(deadline)?;
+        let now = self.clock.since_boot();
+        if let Some((kept, fetched)) = self.usable(&known) {
+            let answers = match need {
+                Need::Any => nanos(now) < fetched.lifetime.refresh_from(self.settings.wishes),
+                Need::New => known.brake.is_closed(now) || kept.sent.age(&share.now()) <= now.saturating_sub(began),
+            };
+            // A scarce token in its last moments: none is asked for before they are over.
+            match fetched.lifetime.to_wait_for(nanos(now)).map(Duration::from_nanos) {
+                Some(end) if answers && end <= deadline.at => self.clock.sleep(end),
+                _ if answers => {
+                    self.counters.add(Counter::StoreHits);
+                    return Ok((Some(Ok(fetched)), known));
+                }
+                _ => {}
             }
-        };
-        if self.cached.as_ref().is_some_and(|cached| cached.is_same(&record.token)) {
-            return None; // by the clock that nobody sets its time is over here, or due
         }
         let now = self.clock.since_boot();
-        let left = record.expires_at.saturating_sub(self.clock.since_epoch().as_secs() as i64);
-        let left = Duration::from_secs(u64::try_from(left).unwrap_or(0)).min(record.life).min(self.settings.max_ttl);
-        if left.is_zero() {
-            return None;
+        if let Some(bound) = known.cooldown.binds(now, deadline.timeout, None) {
+            let held_until = bound.error.retry_after().map(|left| now.saturating_add(left));
+            let failure = Failure { error: bound.error, credential: None, held_until };
+            return Ok((Some(Err(self.held(failure))), known));
         }
-        // As this process would see it, had it asked itself; a machine that booted since then cannot.
-        let asked = now.checked_sub(record.life.saturating_sub(left));
-        let (sent, life) = asked.map_or((now, left), |asked| (asked, record.life));
-        let lifetime = Lifetime::new(sent, sent, life, self.draw());
-        if nanos(now) >= lifetime.fresh_until(self.settings.wishes) {
-            return None;
+        if let Some(met) = share.met(deadline)? {
+            self.account.learn_of(credential, met);
         }
-        Some(Fetched { token: record.token, lifetime })
+        let held = self.account.holds(credential, self.settings.provider.limits.lockout, now);
+        Ok((held.map(|failure| Err(self.held(failure))), known))
     }
 
-    /// A token from the provider, kept in the store. `knock`: with a single attempt, since the last ones failed.
-    pub(crate) fn request(&self, deadline: &Deadline, knock: bool) -> Result<Fetched, Failure> {
-        let settings = self.settings;
-        let secret = settings.credential.read().inspect_err(|error| {
-            self.counters.add(Counter::Failures);
-            self.tell(error, Duration::ZERO, None);
-        })?;
-        let credential = fingerprint(self.fingerprint_key, &secret);
-        let lockout = settings.provider.limits.lockout;
-        let began = self.clock.since_boot();
-        let _turn = match lockout {
-            Some(_) => Some(self.turn(credential, deadline)?),
-            None => None,
+    /// Tells the others what came of it.
+    fn remember(
+        &self,
+        share: &Share<'_>,
+        credential: Fingerprint,
+        cleared: u64,
+        outcome: Result<Issued, Failure>,
+        deadline: &Deadline,
+    ) -> Result<Fetched, Failure> {
+        let pace = self.settings.pace();
+        let failure = match outcome {
+            Ok(issued) => {
+                let kept = Kept::new(&issued.fetched, issued.sent, issued.took);
+                self.warned(share.change(deadline, &mut |known| {
+                    known.cooldown.end();
+                    if known.cleared == cleared {
+                        let now = self.clock.since_boot();
+                        let served = known.token.as_ref().is_some_and(|before| self.has_served(before, &share.now()));
+                        known.brake.replaced(served, pace, now);
+                        known.token = Some(kept.clone());
+                    }
+                    true
+                }));
+                if issued.ends_trouble {
+                    self.warned(share.meet(&self.account.met(credential, self.clock.since_boot()), deadline));
+                }
+                return Ok(issued.fetched);
+            }
+            Err(failure) => failure,
         };
-        let held = || self.account.holds(credential, lockout, self.clock.since_boot());
-        if let Some(failure) = held() {
+        // One that ran out of time binds nobody who has more; another is remembered elsewhere.
+        let ran_out = failure.error.kind() == ErrorKind::Timeout && failure.error.retry_class() == RetryClass::NotSent;
+        if ran_out {
             return Err(failure);
         }
-        let plan = Plan::new(settings, secret);
-        let mut attempts = Attempts::new(knock);
-        let fetched = loop {
-            let Failed { error, mistimed, corrected } = match self.attempt(&plan, credential, deadline) {
-                Ok(fetched) => break fetched,
-                Err(failed) => failed,
-            };
+        let met = self.account.met(credential, self.clock.since_boot());
+        if !met.is_nothing() {
+            self.warned(share.meet(&met, deadline));
+        }
+        if failure.held_until.is_some() {
+            return Err(failure);
+        }
+        // Whose it is, is in the document's name.
+        let nameless = Failure { credential: None, ..failure.clone() };
+        let (mut held_until, mut wait) = (None, Duration::ZERO);
+        let changed = share.change(deadline, &mut |known| {
             let now = self.clock.since_boot();
-            self.counters.add(Counter::Failures);
-            self.account.failed(credential, &error, lockout, now);
-            if error.kind() == ErrorKind::Denied && (attempts.were_corrected() || corrected && !mistimed) {
-                self.account.distrust(credential, now); // it was not the time
-            }
-            let may = |wait: &Duration| *wait < deadline.remaining() && (lockout.is_none() || held().is_none());
-            let again = attempts.after(&error, mistimed, self.draw()).filter(may);
-            self.tell(&error, now.saturating_sub(began), again);
-            let Some(wait) = again else {
-                // It may have been the last that this secret is allowed.
-                let held_until = lockout.and_then(|_| held()?.held_until);
-                return Err(Failure { error, credential: Some(credential), held_until });
-            };
-            if !wait.is_zero() {
-                self.clock.sleep(now.saturating_add(wait));
-            }
-        };
-        self.account.succeeded(credential);
-        self.came(&fetched, self.clock.since_boot().saturating_sub(began));
-        Ok(fetched)
-    }
-
-    /// Waits until no other request tries this credential.
-    fn turn(&self, credential: Fingerprint, deadline: &Deadline) -> Result<Turn<'_>, Error> {
-        loop {
-            let over = match self.account.takes_turn(credential) {
-                Ok(turn) => return Ok(turn),
-                Err(over) => over,
-            };
-            self.clock.wait(&over, deadline.at);
-            if deadline.remaining().is_zero() {
-                let message = "another request with the same secret took longer than this call may; ask again";
-                return Err(Error::new(ErrorKind::Timeout, Step::Request, message));
-            }
-        }
-    }
-
-    fn tell(&self, error: &Error, took: Duration, again: Option<Duration>) {
-        let (name, took) = (&self.settings.provider.name, took.as_millis());
-        match again {
-            Some(wait) => self.settings.log.line(LogLevel::Warning, || {
-                format!("{name}: no token, after {took} ms, and asks again in {} ms: {error}", wait.as_millis())
-            }),
-            None => self.settings.log.line(LogLevel::Error, || format!("{name}: no token, after {took} ms: {error}")),
-        }
-    }
-
-    /// Tells of a new token, and keeps it in the store.
-    fn came(&self, fetched: &Fetched, took: Duration) {
-        let settings = self.settings;
-        let (name, life) = (&settings.provider.name, fetched.lifetime.life);
-        settings
-            .log
-            .line(LogLevel::Info, || format!("{name}: a token for {} s, in {} ms", life.as_secs(), took.as_millis()));
-        if life.is_zero() {
-            settings.log.line(LogLevel::Warning, || {
-                format!("{name}: the token had no life left when it came; is this machine's clock right?")
-            });
-        }
-        let record = Record { token: fetched.token.clone(), expires_at: fetched.token.expires_at(), life };
-        if let Err(error) = self.store.save(self.key, &record) {
-            settings.log.line(LogLevel::Warning, || error.to_string());
-        }
-    }
-
-    fn attempt(&self, plan: &Plan<'_>, credential: Fingerprint, deadline: &Deadline) -> Result<Fetched, Failed> {
-        let head = plan.head(self.time().told)?;
-        let mut secrets = plan.secrets(&head);
-        let (mut signed, mut shown) = (None, None);
-        let outcome = self.transport.send(&head, deadline.clone(), &mut || {
-            let now = self.time();
-            let body = plan.body(now.told, self.random)?;
-            signed = Some(now);
-            secrets.extend(body.signatures);
-            shown = Some(body.shown);
-            self.counters.add(Counter::Requests);
-            Ok(body.text)
+            held_until = known.cooldown.begin(&nameless, 0, deadline.timeout, pace, now);
+            wait = held_until.unwrap_or_default().saturating_sub(now);
+            held_until.is_some()
         });
-        self.show(&head, shown);
-        let reply = match outcome? {
-            Sent::Reply(reply) => reply,
-            Sent::Lost(error) => return Err(error.with_class(RetryClass::Ambiguous).into()),
-        };
-        let Some(signed) = signed else {
-            return Err(Error::bug(Step::Reply, "a reply came before the request left").into());
-        };
-        let received = self.clock.since_boot();
-        let skew = reply.date().and_then(|date| self.account.learn(credential, date, signed.sent, received));
-        // What the request told of the time was off: by more than the provider bears, for all that is known, or maybe.
-        let ahead = skew.and_then(|skew| skew.ahead_of(signed.told, signed.sent, received));
-        let bound = self.settings.provider.limits.clock_s.map(|bound| i64::try_from(bound).unwrap_or(i64::MAX));
-        let (surely, maybe) = ahead.zip(bound).map_or((false, false), |((least, most), bound)| {
-            let bound = bound.saturating_mul(1000);
-            (least > bound || most < -bound, most > bound || least < -bound)
+        if let Err(error) = changed {
+            self.warn(&error);
+            return Err(failure); // and only this process remembers
+        }
+        if held_until.is_some() {
+            let seconds = wait.as_millis().div_ceil(1000);
+            self.settings.log.line(LogLevel::Info, || {
+                format!("{}: cools down: no process asks for {seconds} s", self.settings.provider.name)
+            });
+        }
+        Err(Failure { held_until, ..failure })
+    }
+
+    /// What the store has, if it is news and will do; never waits.
+    pub(crate) fn stored(&self) -> Option<Fetched> {
+        self.store?;
+        let secret = self.settings.credential.read().ok()?;
+        let share = self.share(&secret).ok()??;
+        let known =
+            share.known(&Deadline::after(self.clock, Duration::ZERO)).inspect_err(|error| self.warn(error)).ok()?;
+        let (_, fetched) = self.usable(&known)?;
+        self.counters.add(Counter::StoreHits);
+        Some(fetched)
+    }
+
+    /// The API rejected this token: what becomes of it for all processes. `None`: they share nothing.
+    pub(crate) fn reject(&self, rejected: &Token) -> OrOutage<Option<Rejected>> {
+        if self.store.is_none() {
+            return Ok(None);
+        }
+        let Some(share) = self.share(&self.settings.credential.read()?)? else { return Ok(None) };
+        let mut outcome = Rejected::Unknown;
+        share.change(&self.deadline(), &mut |known| {
+            let now = self.clock.since_boot();
+            outcome = match &known.token {
+                None => Rejected::Unknown,
+                Some(kept) if !kept.is(rejected) => Rejected::Replaced,
+                Some(kept) => {
+                    match known.brake.reject(self.has_served(kept, &share.now()), self.settings.pace(), now) {
+                        true => {
+                            known.token = None;
+                            Rejected::Dropped
+                        }
+                        false => Rejected::Kept(known.brake.closed_for(now)),
+                    }
+                }
+            };
+            matches!(outcome, Rejected::Dropped | Rejected::Kept(_))
+        })?;
+        Ok(Some(outcome))
+    }
+
+    /// Forgets token and failures for all processes.
+    pub(crate) fn clear(&self) -> OrOutage<()> {
+        self.account.forgive();
+        if self.store.is_none() {
+            return Ok(());
+        }
+        let secret = self.settings.credential.read()?;
+        let Some(share) = self.share(&secret)? else { return Ok(()) };
+        let deadline = self.deadline();
+        share.change(&deadline, &mut |known| {
+            known.cleared += 1;
+            known.cooldown.end();
+            known.token = None;
+            true
+        })?;
+        let credential = fingerprint(self.fingerprint_key, &secret);
+        share.meet(&self.account.met(credential, self.clock.since_boot()), &deadline)
+    }
+
+    /// What the budget allows, if there is one.
+    pub(crate) fn allowance(&self) -> OrOutage<Option<Allowance>> {
+        self.ledger().map(|ledger| ledger.allowance()).transpose()
+    }
+
+    fn share(&self, secret: &Secret) -> Result<Option<Share<'_>>, Error> {
+        self.store.map(|store| Share::new(self.settings, store, &**self.clock, self.random, secret)).transpose()
+    }
+
+    /// The token that the others have, if it is news here and lives.
+    fn usable<'k>(&self, known: &'k Known) -> Option<(&'k Kept, Fetched)> {
+        let kept = known.token.as_ref()?;
+        if self.had.iter().flatten().any(|had| kept.is(had)) {
+            return None; // by the clock that nobody sets its time is over here, or due; or it was rejected
+        }
+        let lifetime = self.lifetime(kept, &Stamp::now(&**self.clock))?;
+        let now = nanos(self.clock.since_boot());
+        let is_alive = now < lifetime.fresh_until(self.settings.wishes) || lifetime.to_wait_for(now).is_some();
+        let token = self.token(&kept.value, &kept.token_type, kept.scope.as_deref(), kept.expires_at()).ok()?;
+        is_alive.then_some((kept, Fetched { token, lifetime }))
+    }
+
+    /// The life of a token that another process got, as this one would see it, had it asked itself. `None`: it is over.
+    fn lifetime(&self, kept: &Kept, now: &Stamp) -> Option<Lifetime> {
+        let (age, life) = (kept.sent.age(now), kept.life.min(self.settings.max_ttl));
+        if let Some(sent) = now.since_boot.checked_sub(age) {
+            return Some(self.life_of(sent, sent.saturating_add(kept.took), life));
+        }
+        // Asked for before this machine was up.
+        let counted = if self.settings.budget.is_some() { age.saturating_sub(kept.took) } else { age };
+        let left = life.saturating_sub(counted);
+        (!left.is_zero()).then(|| self.life_of(now.since_boot, now.since_boot, left))
+    }
+
+    fn life_of(&self, sent: Duration, received: Duration, life: Duration) -> Lifetime {
+        match self.settings.budget {
+            Some(_) => Lifetime::scarce(received, life),
+            None => Lifetime::new(sent, received, life, self.draw()),
+        }
+    }
+
+    fn has_served(&self, kept: &Kept, now: &Stamp) -> bool {
+        self.lifetime(kept, now).is_none_or(|lifetime| lifetime.has_served(nanos(now.since_boot)))
+    }
+
+    /// What goes by the budget, if there is one.
+    fn ledger(&self) -> Option<Ledger<'_>> {
+        let (budget, store) = (self.settings.budget.as_ref()?, self.store?);
+        Some(Ledger::new(self.settings, budget, store, self.account, &**self.clock))
+    }
+
+    /// The whole of a call's time.
+    fn deadline(&self) -> Deadline {
+        Deadline::after(self.clock, self.settings.timeout)
+    }
+
+    fn held(&self, failure: Failure) -> Failure {
+        self.settings.log.line(LogLevel::Debug, || {
+            format!("{}: no request during a cool-down: {}", self.settings.provider.name, failure.error)
         });
-        let fetched = self.judge(&reply, &secrets, signed, received);
-        if fetched.is_ok() && surely {
-            self.account.distrust(credential, received); // it was taken all the same
-        }
-        fetched.map_err(|error| {
-            let now_told = self.account.time(signed.sent, signed.wall);
-            let differs = now_told.as_secs() != signed.told.as_secs();
-            let mistimed = error.kind() == ErrorKind::Denied && maybe && differs;
-            Failed { error, mistimed, corrected: signed.told != signed.wall }
-        })
+        failure
     }
 
-    fn time(&self) -> Signed {
-        let (sent, wall) = (self.clock.since_boot(), self.clock.since_epoch());
-        Signed { sent, wall, told: self.account.time(sent, wall) }
+    fn failed(&self, error: &Error) {
+        self.counters.add(Counter::Failures);
+        self.tell(error, Duration::ZERO, None);
     }
 
-    fn show(&self, head: &Head, fields: Option<String>) {
-        if let Some(fields) = fields {
-            let name = &self.settings.provider.name;
-            self.settings.log.line(LogLevel::Debug, || format!("{name}: {}; {fields}", head.shown()));
+    fn warned(&self, outcome: OrOutage<()>) {
+        if let Err(error) = outcome {
+            self.warn(&error);
         }
     }
 
-    fn judge(&self, reply: &Reply, secrets: &[Secret], signed: Signed, received: Duration) -> Result<Fetched, Error> {
-        let settings = self.settings;
-        let asked = Asked {
-            provider: &settings.provider,
-            endpoint: &settings.endpoint,
-            requested_life: settings.provider.response.requested_life.as_deref().and_then(|name| settings.input(name)),
-            secrets,
-            wall: signed.wall,
-            now: signed.told,
-        };
-        let grant = read(&asked, reply)?;
-        if grant.odd_expiry {
-            settings.log.line(LogLevel::Warning, || {
-                let (name, rules) = (&settings.provider.name, &settings.provider.response.expiry);
-                format!("{name}: the end of the token at {} cannot be read, and is taken as not told", rules.at)
-            });
-        }
-        let now = self.account.time(signed.sent, signed.wall);
-        let life = life(grant.told, now, settings.default_ttl, settings.max_ttl);
-        let expires_at = i64::try_from(signed.wall.saturating_add(life).as_secs()).unwrap_or(i64::MAX);
-        let token = self.token(&grant, expires_at)?;
-        Ok(Fetched { token, lifetime: Lifetime::new(signed.sent, received, life, self.draw()) })
-    }
-
-    fn token(&self, grant: &Grant, expires_at: i64) -> Result<Token, Error> {
-        let mut headers: Vec<(String, Zeroizing<String>)> = Vec::new();
-        for (name, template) in self.settings.provider.api.headers.iter() {
-            let pieces = template.pieces().iter().map(|piece| match piece {
-                Piece::Literal(literal) => Some(literal.as_str()),
-                Piece::Name(name) if name == TOKEN => Some(grant.token.as_str()),
-                Piece::Name(name) => self.settings.input(name),
-            });
-            if let Some(value) = pieces.collect::<Option<String>>() {
-                headers.push((name.to_owned(), Zeroizing::new(value)));
-            }
-        }
-        let token_type = grant.token_type.as_deref().unwrap_or("Bearer");
-        Token::new(&grant.token, token_type, grant.scope.as_deref(), &headers, expires_at)
-            .ok_or_else(|| Error::bug(Step::Token, "a NUL passed the reader"))
+    fn warn(&self, error: &Error) {
+        self.settings.log.line(LogLevel::Warning, || error.to_string());
     }
 
     /// For mere jitter the middle will do.

@@ -12,6 +12,8 @@ pub(crate) const MAX_TTL: Duration = Duration::from_secs(31 * 24 * 3600);
 const MIN_VALID: Duration = Duration::from_secs(10);
 /// A token is refreshed ahead a tenth of its life before it must be renewed, but not earlier than this.
 const LEAD_MAX: Duration = Duration::from_secs(300);
+/// So near its end a scarce token might be dead when it gets to the API.
+const LAST: Duration = Duration::from_secs(2);
 /// A token that arrives without life is handed out for this long, so that no life makes more than one request a second.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -26,6 +28,8 @@ pub(crate) struct Lifetime {
     margin: u64,
     lead: u64,
     half: u64,
+    /// No other may be asked for while this one lives.
+    scarce: bool,
     /// 0..=255, drawn once per token: spreads a fleet's refreshes.
     jitter: u64,
 }
@@ -61,8 +65,21 @@ impl Lifetime {
             margin: nanos(MIN_VALID.min(life / 10)),
             lead: nanos(LEAD_MAX.min(life / 10)),
             half: nanos(life / 2),
+            scarce: false,
             jitter: jitter.into(),
         }
+    }
+
+    /// Of a token that no other is asked for before its end, which the provider may have counted from its reply on.
+    pub(crate) fn scarce(received: Duration, life: Duration) -> Lifetime {
+        let margin = nanos(LAST.min(life / 2));
+        Lifetime { margin, scarce: true, ..Lifetime::new(received, received, life, 0) }
+    }
+
+    /// Its end, if it is too near for the token to be handed out and too far for another to be asked for.
+    pub(crate) fn to_wait_for(&self, now: u64) -> Option<u64> {
+        let is_last = self.scarce && (self.fresh_until(Wishes::NONE)..self.ends).contains(&now);
+        is_last.then_some(self.ends)
     }
 
     /// Until when the token may be handed out: its end less the margin, but at least for a second after it came.
@@ -81,6 +98,7 @@ impl Lifetime {
     /// but not within a second after it came.
     pub(crate) fn refresh_from(&self, wishes: Wishes) -> u64 {
         let lead = match wishes.refresh_ahead {
+            _ if self.scarce => return u64::MAX,
             RefreshAhead::Off => return u64::MAX,
             RefreshAhead::Auto => self.lead,
             RefreshAhead::Lead(wanted) => wanted.min(self.half),

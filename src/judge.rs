@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::nanos;
-use crate::credential::{Credential, read_limited};
+use crate::credential::{Credential, read_bytes, read_limited};
+use crate::date::duration_seconds;
 use crate::error::Error;
 use crate::expiry::{DEFAULT_TTL, MAX_TTL, RefreshAhead, Wishes};
 use crate::log::Log;
 use crate::options::{FIXED, MAX_TEXT, OPTIONS, short, shown};
 use crate::provider::{
-    Auth, BUILT_IN, CLIENT_ID, Input, InputKind, Piece, Provider, RESERVED_HEADERS, duration_seconds, is_header_value,
+    Auth, BUILT_IN, CLIENT_ID, Input, InputKind, Piece, Provider, RESERVED_HEADERS, is_header_value,
 };
+use crate::quota::{Budget, FORM};
 use crate::secret::Secret;
-use crate::settings::{Inputs, Settings, fill, input};
+use crate::settings::{Inputs, Place, Settings, StoreKey, fill, input};
 
 /// Ten years: arithmetic with it cannot go wrong, and no machine token lives longer.
 const LONGEST_TTL: Duration = Duration::from_secs(10 * 365 * 86_400);
@@ -88,7 +90,8 @@ impl<'a> Options<'a> {
         }
         let inputs = self.inputs(&provider)?;
         let (token_url, endpoint) = self.token_url(&provider, &inputs)?;
-        self.judge_store_and_quota()?;
+        let (store, budget) = self.store_and_budget(&provider)?;
+        let store_key = self.store_key(&store)?;
         let headers = self.headers(&provider, auth)?;
         let params = self.params()?;
         let refresh_ahead = match self.get("refresh_ahead") {
@@ -111,6 +114,11 @@ impl<'a> Options<'a> {
                 return Err(Error::config(format!("{name} is from 1 to {} seconds", LONGEST_TTL.as_secs())));
             }
         }
+        let wishes = match budget {
+            // None is asked for before the last one's end.
+            Some(_) => Wishes::NONE,
+            None => Wishes { min_valid: self.seconds("min_valid_s")?.map(nanos), refresh_ahead },
+        };
         let own = |name: &str| self.get(name).map(str::to_owned);
         Ok(Settings {
             client_id,
@@ -120,7 +128,10 @@ impl<'a> Options<'a> {
             endpoint,
             headers,
             params,
-            wishes: Wishes { min_valid: self.seconds("min_valid_s")?.map(nanos), refresh_ahead },
+            wishes,
+            store,
+            store_key,
+            budget,
             timeout: Duration::from_millis(timeout),
             default_ttl,
             max_ttl,
@@ -240,27 +251,49 @@ impl<'a> Options<'a> {
         Ok((url, option))
     }
 
-    fn judge_store_and_quota(&self) -> Result<(), Error> {
-        match self.get("store") {
-            None | Some("memory") => {}
-            Some(store)
-                if store == "file" || ["file:", "redis://", "rediss://"].iter().any(|s| store.starts_with(s)) =>
-            {
-                return Err(Error::unsupported(
-                    "this version keeps tokens in memory only; set store=memory or leave it out",
+    /// What is allowed, and where that and the tokens are written down.
+    fn store_and_budget(&self, provider: &Provider) -> Result<(Place, Option<Budget>), Error> {
+        let limited = provider.limits.quota.as_deref();
+        let budget = match self.get("quota").or(limited) {
+            None | Some("none") => None,
+            Some(text) => Some(
+                Budget::parse(text)
+                    .map_err(|reason| Error::config(format!("quota {reason}; write it as {FORM}, or as none")))?,
+            ),
+        };
+        let place = match self.get("store") {
+            None if budget.is_none() && limited.is_none() => Place::Memory,
+            None | Some("file") => Place::File(None),
+            Some("memory") if budget.is_some() => {
+                return Err(Error::config(
+                    "store is memory, which every start of a program forgets, and there is a token budget; set \
+                     store=file, or quota=none to ask without one",
                 ));
             }
-            Some(_) => return Err(Error::config("store is memory; leave it out")),
+            Some("memory") => Place::Memory,
+            Some(store) => match store.split_once(':') {
+                Some(("file", directory)) => Place::File(Some(directory.to_owned())),
+                Some(("redis" | "rediss", _)) => {
+                    return Err(Error::unsupported("this version has no store in Redis; set store=file"));
+                }
+                _ => return Err(Error::config("store is memory, file, or file:/directory")),
+            },
+        };
+        Ok((place, budget))
+    }
+
+    fn store_key(&self, place: &Place) -> Result<Option<StoreKey>, Error> {
+        let Some(path) = self.get("store_key_file") else { return Ok(None) };
+        let fault = |reason: String| Error::config(format!("store_key_file {reason}; give a file of 32 random bytes"));
+        if *place == Place::Memory {
+            return Err(Error::config(
+                "store_key_file seals a store that is shared, and store is memory; leave it out",
+            ));
         }
-        if self.get("store_key_file").is_some() {
-            return Err(Error::unsupported("this version has no shared store to seal; leave store_key_file out"));
-        }
-        match self.get("quota") {
-            None | Some("none") => Ok(()),
-            Some(quota) if quota.split(',').all(is_budget) => {
-                Err(Error::unsupported("this version keeps no token budget; set quota=none or leave it out"))
-            }
-            Some(_) => Err(Error::config("quota is none; leave it out")),
+        let key = read_bytes(path.as_ref(), 32).map_err(|e| fault(format!("cannot be read: {e}")).with_source(e))?;
+        match key.len() {
+            32 => Ok(Some(StoreKey { path: path.to_owned(), key })),
+            length => Err(fault(format!("holds {length} bytes"))),
         }
     }
 
@@ -399,13 +432,6 @@ fn judge_url(name: &str, url: &str) -> Result<(), Error> {
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// `31/month`, `10/hour`.
-fn is_budget(text: &str) -> bool {
-    text.trim().split_once('/').is_some_and(|(count, window)| {
-        count.parse::<u32>().is_ok() && ["minute", "hour", "day", "week", "month"].contains(&window)
-    })
 }
 
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod account;
+mod budget;
 mod cache;
 mod client;
 mod clock;
@@ -13,15 +14,19 @@ mod error;
 mod exchange;
 mod expiry;
 mod judge;
+mod lines;
 mod log;
 mod options;
 mod process;
 mod provider;
+mod quota;
 mod registry;
 mod request;
 mod response;
+mod seal;
 mod secret;
 mod settings;
+mod share;
 mod skew;
 mod store;
 mod sync;
@@ -32,6 +37,7 @@ mod transport;
 #[path = "../tests/model/mod.rs"]
 mod model;
 
+pub use budget::Allowance;
 pub use cache::Counter;
 pub use client::Client;
 pub use config::Builder;
@@ -56,8 +62,7 @@ pub mod seams {
     pub use crate::request::Head;
     pub use crate::response::Reply;
     pub use crate::secret::Secret;
-    pub use crate::settings::Key;
-    pub use crate::store::{Change, DOCUMENT_MAX, Memory, Name, Record, Records, Store, Turn};
+    pub use crate::store::{Change, DOCUMENT_MAX, FileStore, Memory, Name, Store, Turn};
     pub use crate::transport::{Sent, Transport};
 
     /// An error as a transport of a test's own gives it.
@@ -71,6 +76,11 @@ pub mod seams {
     /// `Config`, naming the place in the description.
     pub fn check_description(text: &str) -> Result<(), crate::Error> {
         crate::provider::Provider::parse(text.to_owned().into()).map(drop)
+    }
+
+    /// Reads a ledger of requests and writes it again; `None`: it is none.
+    pub fn read_ledger(document: &[u8]) -> Option<Vec<u8>> {
+        crate::quota::Ledger::read(Some(document)).ok().map(|ledger| ledger.write())
     }
 }
 

@@ -15,7 +15,7 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 pub(crate) use check::{PLAIN_HEADERS, RESERVED_HEADERS, SHARED, is_header_value};
 use place::{place, without_value};
-pub(crate) use template::{Ordered, Piece, Pointer, Template, duration_seconds};
+pub(crate) use template::{Ordered, Piece, Pointer, Template};
 
 use crate::error::{Error, ErrorKind};
 
@@ -422,6 +422,10 @@ pub(crate) struct Limits {
     pub(crate) clock_s: Option<u64>,
     /// So many wrong secrets lock the client: one is tried half as often at most, and never more than twice.
     pub(crate) lockout: Option<u32>,
+    /// So many tokens may be asked for: `31/month`, `10/hour,50/day`.
+    pub(crate) quota: Option<String>,
+    /// Reply headers that tell what is left of it, as Auth0 writes them, in lower case.
+    pub(crate) quota_headers: Vec<String>,
 }
 
 impl Provider {

@@ -12,10 +12,11 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::date;
+use crate::date::duration_seconds;
 use crate::document;
 use crate::error::{Error, ErrorKind, RetryClass, Step};
 use crate::expiry::Told;
-use crate::provider::{Expiry, ExpiryUnit, Provider, duration_seconds};
+use crate::provider::{Expiry, ExpiryUnit, Provider};
 use crate::secret::Secret;
 
 use refusal::{redirected, refused, tells_error};
@@ -39,7 +40,8 @@ impl Reply {
         date::http(dates.next()?).filter(|_| dates.next().is_none())
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    /// `name` in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }

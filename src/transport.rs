@@ -80,11 +80,12 @@ impl fmt::Debug for Http {
 }
 
 impl Http {
-    /// Reads `ca_file`; does not touch the network.
+    /// Reads `ca_file`; does not touch the network. `keeps`: connections may be used again.
     pub(crate) fn new(
         ca_file: Option<&str>,
         proxy: Option<&Secret>,
         user_agent: &str,
+        keeps: bool,
         resolver: Resolver,
     ) -> Result<Http, Error> {
         begin::begin()?;
@@ -116,7 +117,7 @@ impl Http {
             // Just enough to see that a head is too large; ureq's own is four times that.
             .input_buffer_size(HEAD_MAX + 1)
             .max_idle_age(IDLE_MAX)
-            .max_idle_connections(if proxied { 0 } else { IDLE_CONNECTIONS })
+            .max_idle_connections(if proxied || !keeps { 0 } else { IDLE_CONNECTIONS })
             .build();
         Ok(Http { config, resolver, agent: Locked::default(), proxied, own_roots: ca_file.is_some() })
     }

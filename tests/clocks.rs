@@ -12,7 +12,7 @@ use std::time::Duration;
 use canary::Watched;
 use serde_json::json;
 use tokauth::{Builder, Client, Counter, ErrorKind};
-use world::{MapStore, NOW, S, World, oauth2};
+use world::{NOW, S, World, oauth2};
 
 fn value(client: &Watched) -> String {
     client.token().unwrap().value().to_owned()
@@ -324,23 +324,6 @@ fn a_token_that_took_longer_than_it_lives_is_handed_out_for_a_second() {
     assert_eq!(value(&client), "canary-token-slow");
     world.clock.advance(S);
     assert_eq!(value(&client), "canary-token-2");
-}
-
-/// E-07, E-08: a record whose writer's clock was ahead, or whose reader's is decades behind.
-#[test]
-fn a_record_of_the_store_lives_no_longer_than_its_token_did_whatever_the_clocks_say() {
-    for reader in [1_000_000_u64, NOW - 3600] {
-        let store = Arc::new(MapStore::default());
-        value(&World::with_store(store.clone()).client(&oauth2()));
-        let world = World::with_store(store);
-        world.clock.set_wall(Duration::from_secs(reader));
-        let client = world.client(&oauth2().refresh_ahead("off"));
-        assert_eq!(value(&client), "canary-token-1", "doubt about the time costs no request");
-        assert_eq!(client.counter(Counter::StoreHits), 1);
-        world.clock.advance(S * 3600);
-        value(&client);
-        assert_eq!(world.provider.count(), 1);
-    }
 }
 
 /// E-16, E19: short tokens are reused for part of their life, and no life makes more than a request a second.

@@ -12,7 +12,7 @@ use canary::Watched;
 use temp::TempFile;
 use tokauth::seams::Clock;
 use tokauth::{Client, Counter, ErrorKind, LogLevel};
-use world::{Act, MapStore, NOW, S, World, oauth2};
+use world::{Act, NOW, S, World, oauth2};
 
 fn value(client: &Watched) -> String {
     client.token().unwrap().value().to_owned()
@@ -515,85 +515,6 @@ fn a_sibling_has_its_own_token_for_another_scope_and_cannot_change_who_it_is() {
         let error = client.with(name, Some("x")).unwrap_err();
         assert!(error.kind() == ErrorKind::Config && error.to_string().contains(name), "{error}");
     }
-}
-
-#[test]
-fn the_store_is_told_of_every_token_and_of_every_end() {
-    let store = Arc::new(MapStore::default());
-    let client = World::with_store(store.clone()).client(&oauth2());
-    let kept = || store.records.lock().unwrap().first().map(|(_, record)| record.token.value().to_owned());
-    value(&client);
-    assert_eq!(kept().as_deref(), Some("canary-token-1"));
-    client.clear().unwrap();
-    assert_eq!(kept(), None);
-    let token = client.token().unwrap();
-    assert_eq!(kept().as_deref(), Some("canary-token-2"));
-    client.invalidate(&token).unwrap();
-    assert_eq!(kept(), None);
-}
-
-#[test]
-fn a_token_in_the_store_is_served_without_a_request() {
-    let store = Arc::new(MapStore::default());
-    value(&World::with_store(store.clone()).client(&oauth2()));
-    for cached_only in [false, true] {
-        let process = World::with_store(store.clone()); // another registry: as another process
-        let client = process.client(&oauth2().refresh_ahead("off"));
-        let token = if cached_only { client.cached() } else { client.token() };
-        assert_eq!(token.unwrap().value(), "canary-token-1");
-        assert_eq!(client.counter(Counter::StoreHits), 1);
-        process.clock.advance(S * 3589);
-        assert_eq!(value(&client), "canary-token-1");
-        assert_eq!(process.provider.count(), 0);
-        process.clock.advance(S);
-        client.cached().unwrap_err();
-        assert_eq!(process.provider.count(), 0, "what the store holds is as old");
-    }
-}
-
-#[test]
-fn a_refresh_ahead_is_not_answered_by_the_store_with_the_same_token() {
-    let world = World::with_store(Arc::new(MapStore::default()));
-    let client = world.client(&oauth2());
-    value(&client);
-    world.clock.advance(S * 3450);
-    assert_eq!(value(&client), "canary-token-2");
-    assert_eq!(client.counter(Counter::StoreHits), 0);
-}
-
-/// E21: a store holds the end, not what was left.
-#[test]
-fn a_dead_token_in_the_store_is_not_served_after_a_reboot() {
-    let store = Arc::new(MapStore::default());
-    value(&World::with_store(store.clone()).client(&oauth2()));
-    let rebooted = World::with_store(store);
-    rebooted.clock.set_wall(S * (NOW as u32 + 86_400));
-    rebooted.clock.set_boot(S * 600);
-    let client = rebooted.client(&oauth2());
-    client.cached().unwrap_err();
-    value(&client);
-    assert_eq!(rebooted.provider.count(), 1);
-}
-
-#[test]
-fn a_rejected_token_leaves_the_store_too() {
-    let store = Arc::new(MapStore::default());
-    let token = World::with_store(store.clone()).client(&oauth2()).token().unwrap();
-    let another_process = World::with_store(store.clone()).client(&oauth2());
-    another_process.invalidate(&token).unwrap();
-    assert!(store.records.lock().unwrap().is_empty());
-}
-
-#[test]
-fn a_broken_store_costs_requests_not_tokens() {
-    let store = Arc::new(MapStore::default());
-    store.broken.store(true, std::sync::atomic::Ordering::SeqCst);
-    let world = World::with_store(store.clone());
-    let client = world.client(&oauth2());
-    assert_eq!(value(&client), "canary-token-1");
-    assert_eq!(value(&client), "canary-token-1");
-    client.clear().unwrap_err();
-    assert_eq!(value(&client), "canary-token-2", "it was dropped here all the same");
 }
 
 /// H-07.

@@ -329,8 +329,9 @@ pub unsafe extern "C" fn tokauth_client_generation(client: *const tokauth_client
     client.map_or(0, |client| client.client.generation()) // nothing on this way panics
 }
 
-/// What is left of the token budget: out_remaining gets the number of requests that may still be sent, -1 without a
-/// budget; out_next_at gets 0 if a request may be sent now, else the Unix second from which on.
+/// What is left of the token budget, as the ledger in the store says: out_remaining gets the number of requests that may
+/// still be sent, -1 without a budget; out_next_at gets 0 if a request may be sent now, else the Unix second from which
+/// on. Reads a file, sends nothing.
 /// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_budget(
@@ -341,13 +342,15 @@ pub unsafe extern "C" fn tokauth_client_budget(
 ) -> tokauth_status {
     let body = || {
         // SAFETY: the header asks for a NULL or writable slot.
-        let next_at = unsafe { out(out_next_at, 0, "out_next_at") }.map(|_| ());
+        let next_at = unsafe { out(out_next_at, 0, "out_next_at") };
         // SAFETY: as above.
         let remaining = unsafe { out(out_remaining, 0, "out_remaining") }?;
-        next_at?;
+        let next_at = next_at?;
         // SAFETY: the header asks for a NULL or live client.
-        unsafe { handle(client, "client") }?;
-        *remaining = -1; // quota=none is the only one this version takes
+        let client = unsafe { handle(client, "client") }?;
+        let left = client.client.budget()?;
+        *remaining = left.map_or(-1, |left| left.requests.into());
+        *next_at = left.and_then(|left| left.next_at).unwrap_or(0);
         Ok(())
     };
     // SAFETY: the header asks for a NULL or writable error slot.
@@ -365,7 +368,7 @@ mod tests {
     use crate::error::Error;
     use crate::ffi::{TOKAUTH_ERR_INTERNAL, tokauth_error_free, tokauth_error_message, tokauth_token_free};
     use crate::seams::{
-        Clock, Deadline, Event, Head, Key, Record, Records, Registry, Reply, Seams, Secret, Sent, Transport,
+        Change, Clock, Deadline, Event, Head, Name, Registry, Reply, Seams, Secret, Sent, Store, Transport, Turn,
     };
 
     /// All that a client reaches the world through. Panics while it is broken, and when it goes.
@@ -399,20 +402,26 @@ mod tests {
         fn wait(&self, _: &Arc<Event>, _: Duration) {}
     }
 
-    impl Records for Brittle {
-        fn load(&self, _: &Key) -> Result<Option<Record>, Error> {
+    impl Store for Brittle {
+        fn load(&self, _: &Name) -> Result<Option<Vec<u8>>, Error> {
             self.holds();
             Ok(None)
         }
-        fn save(&self, _: &Key, _: &Record) -> Result<(), Error> {
+        fn change(&self, _: &Name, _: &Deadline, change: &mut dyn FnMut(Option<&[u8]>) -> Change) -> Result<(), Error> {
             self.holds();
+            change(None);
             Ok(())
         }
-        fn forget(&self, _: &Key, _: Option<&Token>) -> Result<(), Error> {
+        fn turn(&self, _: &Name, _: &Deadline) -> Result<Box<dyn Turn>, Error> {
             self.holds();
-            Ok(())
+            Ok(Box::new(Free))
         }
     }
+
+    #[derive(Debug)]
+    struct Free;
+
+    impl Turn for Free {}
 
     impl Transport for Brittle {
         fn send(&self, _: &Head, _: Deadline, body: &mut dyn FnMut() -> Result<Secret, Error>) -> Result<Sent, Error> {
@@ -427,7 +436,7 @@ mod tests {
         let world = Arc::<Brittle>::default();
         let seams = Seams {
             clock: world.clone(),
-            store: world.clone(),
+            store: Some(world.clone()),
             transport: Some(world.clone()),
             registry: Registry::new([7; 32]),
             ..Seams::system().unwrap()

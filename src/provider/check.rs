@@ -3,6 +3,7 @@
 use super::template::{Piece, Pointer, Template, is_name};
 use super::{Auth, BodyKind, CLIENT_ID, CLIENT_SECRET, Computed, Field, InputKind, Ordered, Provider, TOKEN};
 use crate::options::OPTIONS;
+use crate::quota::Budget;
 
 /// Headers that the transport writes, or that would change how it reads.
 pub(crate) const RESERVED_HEADERS: [&str; 7] =
@@ -51,6 +52,12 @@ impl Provider {
         }
         if self.limits.lockout.is_some_and(|wrong| wrong < 2) {
             return fault("limits.lockout", "a secret that may not be wrong once cannot be tried");
+        }
+        if let Some(Err(reason)) = self.limits.quota.as_deref().map(Budget::parse) {
+            return fault("limits.quota", reason);
+        }
+        if self.limits.quota_headers.iter().any(|name| *name != name.to_ascii_lowercase()) {
+            return fault("limits.quota_headers", "a name is not in lower case");
         }
         self.check_response()
     }
@@ -377,7 +384,9 @@ pub(super) mod tests {
             ("/response/expect", json!({"ok": true}), "response.expect.ok", "not a JSON pointer"),
             ("/response/errors", json!([{"hint": "x"}]), "response.errors.0", "neither status nor code"),
             ("/inputs", json!({"tenant": {}}), "computed.sig.hmac_sha256.message", "{tenant} is not always there"),
-            ("/limits", json!({"quota": "31/month"}), "limits.quota", "unknown field"),
+            ("/limits", json!({"quota": "31/moon"}), "limits.quota", "has a window"),
+            ("/limits", json!({"quota": 31}), "limits.quota", "invalid type"),
+            ("/limits", json!({"quota_headers": ["X-Left"]}), "limits.quota_headers", "not in lower case"),
             ("/token_url", json!("https://{sig}/"), "token_url", "not known here"),
             ("/api/headers", json!({"X-Key": "{tenant}"}), "api.headers", "no header holds {token}"),
             (

@@ -135,47 +135,6 @@ impl<'de> Deserialize<'de> for Pointer {
     }
 }
 
-/// Seconds of `900`, `5m`, `12h`, `1d`.
-pub(crate) fn duration_seconds(text: &str) -> Option<i64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit = match unit {
-        "" | "s" => 1,
-        "m" | "min" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        "w" => 7 * 86_400,
-        _ => return None,
-    };
-    number.parse::<i64>().ok()?.checked_mul(unit)
-}
-
 pub(crate) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_seconds_or_have_a_unit() {
-        for (text, seconds) in [
-            ("900", Some(900)),
-            ("90s", Some(90)),
-            ("5m", Some(300)),
-            ("30min", Some(1800)),
-            ("12h", Some(43_200)),
-            ("1d", Some(86_400)),
-            ("2w", Some(1_209_600)),
-            ("", None),
-            ("m", None),
-            ("5 m", None),
-            ("-5m", None),
-            ("1y", None),
-            ("9223372036854775807w", None),
-        ] {
-            assert_eq!(duration_seconds(text), seconds, "{text}");
-        }
-    }
 }

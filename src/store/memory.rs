@@ -39,6 +39,15 @@ impl Memory {
         documents.iter().map(|(name, bytes)| (name.as_str().to_owned(), bytes.clone())).collect()
     }
 
+    /// Puts a document where one is, as a hand or a disk might.
+    pub fn put(&self, name: &str, document: &[u8]) {
+        let documents = &mut self.locked().documents;
+        documents
+            .iter_mut()
+            .filter(|(known, _)| known.as_str() == name)
+            .for_each(|(_, bytes)| *bytes = document.to_vec());
+    }
+
     /// What was set aside, by name.
     pub fn aside(&self) -> Vec<(String, Vec<u8>)> {
         self.locked().aside.iter().map(|(name, bytes)| (name.as_str().to_owned(), bytes.clone())).collect()

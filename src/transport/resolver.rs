@@ -191,7 +191,7 @@ mod tests {
 
     /// What the client is told of the fault, through all of ureq.
     fn told(resolver: Resolver, url: &str, time: Duration) -> Error {
-        let http = Http::new(None, None, "test", resolver).unwrap();
+        let http = Http::new(None, None, "test", true, resolver).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let head = Head { url: url.to_owned(), headers: Vec::new(), content_length: 1 };
         let sent = http.send(&head, Deadline::after(&clock, time), &mut || Ok(Secret::from("x")));
@@ -363,7 +363,7 @@ mod tests {
             lookups.fetch_add(1, Ordering::SeqCst);
             Ok(vec![dead, here])
         });
-        let http = Http::new(None, None, "test", resolver).unwrap();
+        let http = Http::new(None, None, "test", true, resolver).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let head = Head { url: "http://a.example/".to_owned(), headers: Vec::new(), content_length: 1 };
         thread::scope(|scope| {

@@ -2,15 +2,15 @@
 #![allow(dead_code, unreachable_pub)] // each test file uses a part
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::Duration;
 
 use tokauth::seams::{
-    Clock, Deadline, Event, Head, Key, Record, Records, Registry, Reply, RetryClass, Seams, Secret, Sent, Transport,
-    failure,
+    Change, Clock, Deadline, Event, Head, Memory, Name, Registry, Reply, RetryClass, Seams, Secret, Sent, Store,
+    Transport, Turn, failure,
 };
-use tokauth::{Builder, Client, Error, ErrorKind, Token};
+use tokauth::{Builder, Client, Error, ErrorKind};
 
 use crate::canary::{self, Lines, Watched};
 
@@ -24,6 +24,7 @@ pub struct VirtualClock {
     times: Mutex<(Duration, Duration)>,
     waiting: Mutex<Vec<Weak<Event>>>,
     asleep: AtomicUsize,
+    boot: AtomicU64,
 }
 
 impl VirtualClock {
@@ -42,6 +43,7 @@ impl VirtualClock {
 
     /// As after a reboot.
     pub fn set_boot(&self, since_boot: Duration) {
+        self.boot.fetch_add(1, Ordering::SeqCst);
         self.times.lock().unwrap().0 = since_boot;
     }
 
@@ -65,6 +67,10 @@ impl Clock for VirtualClock {
         self.times.lock().unwrap().1
     }
 
+    fn boot_id(&self) -> u128 {
+        self.boot.load(Ordering::SeqCst).into()
+    }
+
     fn wait(&self, event: &Arc<Event>, until: Duration) {
         self.asleep.fetch_add(1, Ordering::SeqCst);
         event.wait_while(|| {
@@ -81,7 +87,7 @@ impl Clock for VirtualClock {
 }
 
 /// What the scripted provider does with the next request.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum Act {
     /// Answers.
     Reply(u16, Vec<(&'static str, String)>, Vec<u8>),
@@ -293,43 +299,50 @@ impl Transport for Provider {
     }
 }
 
-/// Any error will do for a store that fails.
-pub fn broken() -> Error {
-    Client::builder().build().expect_err("a client without options")
+/// A store that a test can break, and of which each world sees the same.
+#[derive(Clone, Debug, Default)]
+pub struct Shelf {
+    pub documents: Memory,
+    broken: Arc<AtomicBool>,
 }
 
-/// A store that a test can look into and break.
-#[derive(Debug, Default)]
-pub struct MapStore {
-    pub records: Mutex<Vec<(Key, Record)>>,
-    pub broken: std::sync::atomic::AtomicBool,
-}
+impl Shelf {
+    /// From now on nothing can be written, nor be locked.
+    pub fn break_it(&self, broken: bool) {
+        self.broken.store(broken, Ordering::SeqCst);
+    }
 
-impl MapStore {
+    /// Puts a document there by hand.
+    pub fn put(&self, name: &str, document: &[u8]) {
+        self.documents.put(name, document);
+    }
+
     fn work(&self) -> Result<(), Error> {
-        if self.broken.load(Ordering::SeqCst) { Err(broken()) } else { Ok(()) }
+        match self.broken.load(Ordering::SeqCst) {
+            true => Err(failure(ErrorKind::Store, RetryClass::NotSent)),
+            false => Ok(()),
+        }
     }
 }
 
-impl Records for MapStore {
-    fn load(&self, key: &Key) -> Result<Option<Record>, Error> {
-        self.work()?;
-        Ok(self.records.lock().unwrap().iter().find(|(known, _)| known == key).map(|(_, record)| record.clone()))
+impl Store for Shelf {
+    fn load(&self, name: &Name) -> Result<Option<Vec<u8>>, Error> {
+        self.documents.load(name)
     }
 
-    fn save(&self, key: &Key, record: &Record) -> Result<(), Error> {
+    fn change(
+        &self,
+        name: &Name,
+        deadline: &Deadline,
+        change: &mut dyn FnMut(Option<&[u8]>) -> Change,
+    ) -> Result<(), Error> {
         self.work()?;
-        let mut records = self.records.lock().unwrap();
-        records.retain(|(known, _)| known != key);
-        records.push((key.clone(), record.clone()));
-        Ok(())
+        self.documents.change(name, deadline, change)
     }
 
-    fn forget(&self, key: &Key, token: Option<&Token>) -> Result<(), Error> {
+    fn turn(&self, name: &Name, deadline: &Deadline) -> Result<Box<dyn Turn>, Error> {
         self.work()?;
-        let same = |record: &Record| token.is_none_or(|token| token.value() == record.token.value());
-        self.records.lock().unwrap().retain(|(known, record)| known != key || !same(record));
-        Ok(())
+        self.documents.turn(name, deadline)
     }
 }
 
@@ -349,6 +362,7 @@ impl World {
             times: Mutex::new((S * 100_000, S * NOW as u32)),
             waiting: Mutex::default(),
             asleep: AtomicUsize::new(0),
+            boot: AtomicU64::new(1),
         });
         let provider = Arc::new(Provider::default());
         *provider.clock.lock().unwrap() = Some(clock.clone());
@@ -364,9 +378,17 @@ impl World {
         World { clock, provider, seams, lines: Lines::default() }
     }
 
-    pub fn with_store(store: Arc<dyn Records>) -> World {
+    pub fn with_store(store: impl Store + 'static) -> World {
         let mut world = World::new();
-        world.seams.store = store;
+        world.seams.store = Some(Arc::new(store));
+        world
+    }
+
+    /// Another process of the same machine: it shares nothing but the clock, the provider and the store.
+    pub fn sibling(&self) -> World {
+        let mut world = self.clone();
+        world.seams.registry = Registry::new([8; 32]);
+        world.lines = Lines::default();
         world
     }
 
@@ -379,11 +401,10 @@ impl World {
     }
 }
 
+/// Strong enough to seal a store with.
+pub const SECRET: &str = "canary-secret-0123456789abcdef";
+
 /// A sound client of the plain OAuth 2 provider.
 pub fn oauth2() -> Builder {
-    Client::builder()
-        .provider("oauth2")
-        .token_url("https://auth.example/token")
-        .client_id("me")
-        .client_secret("canary-secret-1")
+    Client::builder().provider("oauth2").token_url("https://auth.example/token").client_id("me").client_secret(SECRET)
 }

@@ -1,0 +1,166 @@
+//! The token budget of a client id at an endpoint: a ledger in the store, on which all scopes and secrets draw.
+
+use sha2::{Digest, Sha256};
+
+use crate::account::Account;
+use crate::clock::{Clock, Deadline, Stamp};
+use crate::cooldown::Failure;
+use crate::date::rfc3339_text;
+use crate::error::{Error, ErrorKind, Step};
+use crate::log::LogLevel;
+use crate::quota::{self, Budget, Standing, Unreadable, told};
+use crate::request::Random;
+use crate::response::Reply;
+use crate::settings::{Settings, part_of};
+use crate::store::{Change, Name, Store};
+
+/// The ledger, and who goes by it.
+#[derive(Debug)]
+pub(crate) struct Ledger<'a> {
+    settings: &'a Settings,
+    budget: &'a Budget,
+    store: &'a dyn Store,
+    account: &'a Account,
+    clock: &'a dyn Clock,
+    name: Name,
+}
+
+/// What is left of a token budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Allowance {
+    /// So many requests may still be sent.
+    pub requests: u32,
+    /// From when on one may be sent, in Unix seconds. `None`: now.
+    pub next_at: Option<i64>,
+}
+
+/// A request that is about to be sent, and counts already.
+#[derive(Debug)]
+pub(crate) struct Reserved(u64);
+
+impl<'a> Ledger<'a> {
+    pub(crate) fn new(
+        settings: &'a Settings,
+        budget: &'a Budget,
+        store: &'a dyn Store,
+        account: &'a Account,
+        clock: &'a dyn Clock,
+    ) -> Ledger<'a> {
+        // Without the secret, so that another one draws on the same.
+        let mut content = Vec::new();
+        for part in ["tokauth v1 ledger", &settings.token_url, &settings.client_id] {
+            part_of(&mut content, part.as_bytes());
+        }
+        Ledger { settings, budget, store, account, clock, name: Name::new("ledger", &Sha256::digest(&content).into()) }
+    }
+
+    pub(crate) fn allowance(&self) -> Result<Allowance, Error> {
+        let standing = self.standing()?;
+        Ok(Allowance { requests: standing.remaining, next_at: standing.wait.map(|_| standing.next_at) })
+    }
+
+    /// What may be asked for now.
+    fn standing(&self) -> Result<Standing, Error> {
+        let ledger = self.read(self.store.load(&self.name)?.as_deref())?;
+        Ok(ledger.standing(self.budget, &self.now()))
+    }
+
+    /// Whether a request may be sent, before anybody is connected to for it.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let standing = self.standing()?;
+        match standing.wait {
+            None => Ok(()),
+            Some(wait) => {
+                let held_until = Some(self.clock.since_boot().saturating_add(wait));
+                Err(Failure { error: self.spent(&standing), credential: None, held_until })
+            }
+        }
+    }
+
+    /// Counts a request, so that this outlives whatever happens from now on.
+    pub(crate) fn reserve(&self, random: Random<'_>, deadline: &Deadline) -> Result<Reserved, Error> {
+        let mut id = [0; 8];
+        random(&mut id)?;
+        let id = u64::from_le_bytes(id).max(1);
+        let mut entry = None;
+        self.change(deadline, &mut |ledger, now| {
+            entry = Some(ledger.reserve(self.budget, now, id).map_err(|standing| self.spent(&standing))?);
+            Ok(())
+        })?;
+        self.account.spent(|own| own.extend(entry));
+        Ok(Reserved(id))
+    }
+
+    /// What became of the request; `is_spent`: it may have brought a token. If that cannot be written down, it did.
+    pub(crate) fn settle(&self, reserved: &Reserved, reply: Option<&Reply>, is_spent: bool, deadline: &Deadline) {
+        let date = reply.and_then(Reply::date);
+        let headers = self.settings.provider.limits.quota_headers.iter();
+        let told = headers.filter_map(|name| reply?.header(name)).flat_map(told).collect::<Vec<_>>();
+        let mut standing = None;
+        let changed = self.change(deadline, &mut |ledger, now| {
+            match is_spent {
+                true => ledger.settle(reserved.0, date, &told, now),
+                false => ledger.refund(reserved.0, date, &told, now),
+            }
+            self.account.spent(|own| ledger.recall(own));
+            standing = Some(ledger.standing(self.budget, now));
+            Ok(())
+        });
+        let (log, name) = (&self.settings.log, &self.settings.provider.name);
+        match standing.filter(|_| is_spent) {
+            _ if changed.is_err() => log.line(LogLevel::Warning, || {
+                format!("{name}: what became of a request cannot be written down, so it counts: {changed:?}")
+            }),
+            Some(standing) => {
+                log.line(LogLevel::Info, || format!("{name}: {} requests are left of the budget", standing.remaining));
+            }
+            None => {}
+        }
+    }
+
+    /// Also counts what this process spent and the ledger does not know any more. An error leaves it as it is.
+    fn change(
+        &self,
+        deadline: &Deadline,
+        change: &mut dyn FnMut(&mut quota::Ledger, &Stamp) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        self.store.change(&self.name, deadline, &mut |document| {
+            let changed = self.read(document).and_then(|mut ledger| {
+                change(&mut ledger, &self.now())?;
+                Ok(ledger.write())
+            });
+            let (change, new) =
+                changed.map_or_else(|e| (Change::Keep, Err(e)), |document| (Change::Put(document), Ok(())));
+            outcome = new;
+            change
+        })?;
+        outcome
+    }
+
+    fn read(&self, document: Option<&[u8]>) -> Result<quota::Ledger, Error> {
+        let fault = |what: &str| {
+            Error::store(format!(
+                "the token budget's ledger, {}, {what}; put a copy of it back, or remove it and set quota to what is left",
+                self.name.as_str()
+            ))
+        };
+        let mut ledger = quota::Ledger::read(document).map_err(|unreadable| match unreadable {
+            Unreadable::Foreign => fault("is damaged or something else"),
+            Unreadable::Newer => fault("is of a later version of this library"),
+        })?;
+        self.account.spent(|own| ledger.include(own));
+        Ok(ledger)
+    }
+
+    fn spent(&self, standing: &Standing) -> Error {
+        let (name, at) = (&self.settings.provider.name, rfc3339_text(standing.next_at));
+        let message = format!("the token budget of {name} is spent; it allows the next request at {at}");
+        Error::new(ErrorKind::Quota, Step::Budget, message).with_retry_after(Some(standing.wait.unwrap_or_default()))
+    }
+
+    fn now(&self) -> Stamp {
+        Stamp::now(self.clock)
+    }
+}
