@@ -1,12 +1,11 @@
 //! The token budget of a client id at an endpoint: a ledger in the store, on which all scopes and secrets draw.
 
-use sha2::{Digest, Sha256};
-
 use crate::account::Account;
 use crate::clock::{Clock, Deadline, Stamp};
 use crate::cooldown::Failure;
 use crate::date::rfc3339_text;
 use crate::error::{Error, ErrorKind, Step};
+use crate::hash::sha256;
 use crate::log::LogLevel;
 use crate::quota::{self, Budget, Standing, Unreadable, told};
 use crate::request::Random;
@@ -52,7 +51,7 @@ impl<'a> Ledger<'a> {
         for part in ["tokauth v1 ledger", &settings.token_url, &settings.client_id] {
             part_of(&mut content, part.as_bytes());
         }
-        Ledger { settings, budget, store, account, clock, name: Name::new("ledger", &Sha256::digest(&content).into()) }
+        Ledger { settings, budget, store, account, clock, name: Name::new("ledger", &sha256(&content)) }
     }
 
     pub(crate) fn allowance(&self) -> Result<Allowance, Error> {

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::hash::{hmac_sha256, lower_hex};
 use crate::options::MAX_TEXT;
 use crate::provider::Encoding;
 use crate::secret::Secret;
@@ -100,18 +99,6 @@ pub(crate) fn sign(secret: &Secret, message: &str, encoding: Encoding) -> String
         Encoding::Base64 => STANDARD.encode(digest),
         Encoding::Base64url => URL_SAFE_NO_PAD.encode(digest),
     }
-}
-
-pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
-    // HMAC takes keys of any length (RFC 2104), so this cannot fail; an all-zero signature would be refused.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };
-    mac.update(message);
-    mac.finalize().into_bytes().into()
-}
-
-pub(crate) fn lower_hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// The value of an HTTP Basic `Authorization` header.

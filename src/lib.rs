@@ -13,6 +13,7 @@ mod document;
 mod error;
 mod exchange;
 mod expiry;
+mod hash;
 mod judge;
 mod lines;
 mod log;

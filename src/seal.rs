@@ -10,8 +10,8 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::credential::hmac_sha256;
 use crate::error::{Error, Step};
+use crate::hash::hmac_sha256;
 use crate::store::Name;
 
 /// Opens a document; the last byte is the version of all that follows.
@@ -162,16 +162,14 @@ mod tests {
         assert!(!document.contains("canary") && !document.contains("Bearer"), "{document}");
     }
 
-    /// RFC 5869, A.1 has another length, so the block is checked against the definition by hand: A.3's PRK, where
-    /// the salt is empty (which is 32 zeros).
+    /// RFC 5869, A.3, where the salt is empty, which is as 32 zeros, and so is the label.
     #[test]
     fn keys_are_derived_as_hkdf_does() {
-        let hex = |bytes: &[u8]| crate::credential::lower_hex(bytes);
+        let hex = |bytes: &[u8]| crate::hash::lower_hex(bytes);
         assert_eq!(
             hex(&hmac_sha256(&[0; 32], &[0x0b; 22])),
             "19ef24a32c717b167f33a91d6f648bdf96596776afdb6377ac434c1c293ccb04"
         );
-        // Its first block of output, the info being empty.
         assert_eq!(
             hex(&*Sealer::new(&[0x0b; 22]).derive(&[0; 32], b"")),
             "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d"

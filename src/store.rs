@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::clock::Deadline;
 use crate::error::Error;
+use crate::hash::lower_hex;
 pub use file::FileStore;
 pub use memory::Memory;
 
@@ -17,7 +18,7 @@ pub struct Name(String);
 impl Name {
     /// `kind`: lower-case letters.
     pub fn new(kind: &str, hash: &[u8; 32]) -> Name {
-        Name(format!("{kind}-{}", crate::credential::lower_hex(hash)))
+        Name(format!("{kind}-{}", lower_hex(hash)))
     }
 
     /// The name as text, less than a hundred characters.

@@ -442,7 +442,7 @@ mod tests {
             ..Seams::system().unwrap()
         };
         let builder = Client::builder().provider("oauth2").token_url("https://a.example/").client_id("me");
-        let client = builder.client_secret("canary-secret-brittle").build_over(seams).unwrap();
+        let client = builder.client_secret("canary-secret-of-the-brittle").build_over(seams).unwrap();
         (world, tokauth_client { client })
     }
 

@@ -7,11 +7,9 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 use super::{Bucket, Budget, DAY, SECOND, WINDOW_MAX};
 use crate::clock::Stamp;
-use crate::credential::lower_hex;
+use crate::hash::{lower_hex, sha256};
 
 /// The first line begins with it and the version.
 const MAGIC: &str = "tokauth ledger ";
@@ -350,7 +348,7 @@ fn numbers(line: &str) -> Option<Vec<u64>> {
 }
 
 fn check(text: &str) -> String {
-    lower_hex(&Sha256::digest(text.as_bytes())[..4])
+    lower_hex(&sha256(text.as_bytes())[..4])
 }
 
 #[cfg(test)]
