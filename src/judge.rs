@@ -272,7 +272,10 @@ impl<'a> Options<'a> {
             }
             Some("memory") => Place::Memory,
             Some(store) => match store.split_once(':') {
-                Some(("file", directory)) => Place::File(Some(directory.to_owned())),
+                Some(("file", directory)) if directory.starts_with('/') => Place::File(Some(directory.to_owned())),
+                Some(("file", _)) => {
+                    return Err(Error::config("store=file: takes the absolute path of a directory after the colon"));
+                }
                 Some(("redis" | "rediss", _)) => {
                     return Err(Error::unsupported("this version has no store in Redis; set store=file"));
                 }

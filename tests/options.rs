@@ -88,9 +88,16 @@ fn a_broken_configuration_names_the_option_and_what_to_do() {
         (calven().max_ttl_s("0"), "max_ttl_s is from 1 to 315360000 seconds"),
         (calven().default_ttl_s("1.5"), "default_ttl_s is a whole number"),
         (calven().refresh_ahead("canary"), "refresh_ahead is auto, off, or whole seconds"),
-        (calven().store("canary"), "store is memory"),
-        (calven().quota("canary"), "quota is none"),
-        (calven().quota("31/canary"), "quota is none"),
+        (calven().store("canary"), "store is memory, file, or file:/directory"),
+        (calven().store("file:canary"), "takes the absolute path of a directory"),
+        (calven().store("file:"), "takes the absolute path of a directory"),
+        (calven().quota("canary"), "quota has a part without a slash; write it as COUNT/WINDOW"),
+        (calven().quota("31/canary"), "quota has a window"),
+        (calven().quota("0/month"), "quota has a count that is not a number from 1 to 10000"),
+        (calven().quota("31/month").store("memory"), "store is memory, which every start of a program forgets"),
+        (calven().provider("calenso").store("memory"), "set store=file, or quota=none"),
+        (calven().store_key_file("/canary"), "store_key_file seals a store that is shared, and store is memory"),
+        (calven().store("file:/tmp").store_key_file("/canary"), "store_key_file cannot be read"),
         (calven().proxy("canary"), "proxy is not the URL of an HTTP proxy"),
         (calven().proxy("socks5://canary:1"), "proxy is not the URL of an HTTP proxy"),
         (calven().ca_file("/canary/none.pem"), "ca_file cannot be read"),
@@ -113,13 +120,8 @@ fn a_broken_configuration_names_the_option_and_what_to_do() {
 fn what_this_version_lacks_is_refused_with_a_sentence() {
     let calven = || Client::builder().provider("calven").client_id("id").client_secret("s");
     for (builder, words) in [
-        (calven().store("file"), "store=memory"),
-        (calven().store("file:/var/lib/x"), "store=memory"),
-        (calven().store("redis://localhost"), "store=memory"),
-        (calven().store("rediss://localhost"), "store=memory"),
-        (calven().store_key_file("/x"), "leave store_key_file out"),
-        (calven().quota("31/month"), "quota=none"),
-        (calven().quota("10/hour,50/day"), "quota=none"),
+        (calven().store("redis://localhost"), "store=file"),
+        (calven().store("rediss://localhost"), "store=file"),
         #[cfg(not(feature = "platform-verifier"))]
         (calven().ca_file("system"), "platform-verifier"),
     ] {

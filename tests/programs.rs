@@ -75,8 +75,11 @@ fn the_small_program_tells_an_error_in_the_same_words_in_every_language() {
 fn every_provider_works_from_every_language_over_tls() {
     let standin = Standin::start();
     for provider in PROVIDERS {
-        for (language, program) in small_programs(&standin.options_tls(provider)) {
-            assert!(printed(program, PYTHON).ends_with("requests sent: 1\n"), "{provider} from {language}");
+        for (number, (language, program)) in small_programs(&standin.options_tls(provider)).into_iter().enumerate() {
+            // Tokens of calenso are scarce, so the first program's serves the others.
+            let sent = if provider == "calenso" && number > 0 { 0 } else { 1 };
+            let told = format!("requests sent: {sent}\n");
+            assert!(printed(program, PYTHON).ends_with(&told), "{provider} from {language}");
         }
     }
     assert_eq!(standin.violations(), [""; 0]);

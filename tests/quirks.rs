@@ -101,7 +101,8 @@ fn jwt_of(claims: &str) -> String {
 }
 
 fn built_in(provider: &str) -> Builder {
-    let builder = Client::builder().provider(provider).client_id("client-id-123").client_secret("canary-secret-1");
+    let builder = Client::builder().provider(provider).store("memory").quota("none");
+    let builder = builder.client_id("client-id-123").client_secret("canary-secret-1");
     if provider == "eventhos" { builder.set("base_url", "https://eventhos.example") } else { builder }
 }
 

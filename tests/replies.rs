@@ -11,8 +11,8 @@ use tokauth::{Builder, Client, Error, ErrorKind, Token};
 use world::{Act, NOW, S, World, oauth2};
 
 fn client_of(provider: &str) -> Builder {
-    let builder =
-        Client::builder().provider(provider).client_id("client-id-123").client_secret("canary-secret-of-the-test");
+    let builder = Client::builder().provider(provider).store("memory").quota("none");
+    let builder = builder.client_id("client-id-123").client_secret("canary-secret-of-the-test");
     match provider {
         "eventhos" => builder.set("base_url", "https://eventhos.example"),
         _ => builder,

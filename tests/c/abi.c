@@ -430,8 +430,9 @@ static int environment_is_read_under_a_prefix(void)
 
 static int what_is_not_built_in_is_unsupported(void)
 {
-    CHECK(option_refused("store", "file", TOKAUTH_ERR_UNSUPPORTED, "store"));
-    CHECK(option_refused("quota", "31/month", TOKAUTH_ERR_UNSUPPORTED, "quota"));
+    CHECK(option_refused("store", "redis://localhost", TOKAUTH_ERR_UNSUPPORTED, "store"));
+    CHECK(option_refused("store", "file:/nowhere/at/all", TOKAUTH_ERR_STORE, "/nowhere/at/all"));
+    CHECK(option_refused("quota", "31/moon", TOKAUTH_ERR_CONFIG, "quota"));
     return 1;
 }
 

@@ -208,13 +208,21 @@ impl Standin {
 
     /// What a client must be told to get a token here over http.
     pub fn options(&self, provider: &str) -> Vec<(String, String)> {
-        options_at(&self.http, provider, "basic")
+        self.with_store(options_at(&self.http, provider, "basic"))
     }
 
     /// The same over https.
     pub fn options_tls(&self, provider: &str) -> Vec<(String, String)> {
-        let mut options = options_at(&self.https, provider, "basic");
+        let mut options = self.with_store(options_at(&self.https, provider, "basic"));
         options.push(("ca_file".into(), self.ca_file.to_str().unwrap().into()));
+        options
+    }
+
+    /// Where tokens are scarce they are kept beside the certificate, not in the home of whoever runs this.
+    fn with_store(&self, mut options: Vec<(String, String)>) -> Vec<(String, String)> {
+        if options[0].1 == "calenso" {
+            options.push(("store".into(), format!("file:{}", self.ca_file.with_file_name("store").to_str().unwrap())));
+        }
         options
     }
 
