@@ -1,9 +1,12 @@
 //! Time as an argument: the port, the system's clocks, and the wait that both kinds of time can end.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::hash::{first_word, sha256};
 use crate::sync::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// Two clocks and a way to wait. Tests bring a virtual one.
@@ -15,7 +18,7 @@ pub trait Clock: Send + Sync + fmt::Debug {
     fn since_epoch(&self) -> Duration;
 
     /// Which boot [`since_boot`](Clock::since_boot) counts from: another number after each. 0: nobody knows.
-    fn boot_id(&self) -> u128 {
+    fn boot_id(&self) -> u64 {
         0
     }
 
@@ -36,7 +39,7 @@ pub trait Clock: Send + Sync + fmt::Debug {
 /// A moment for other processes to read, and for later ones: by both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
-    pub(crate) boot_id: u128,
+    pub(crate) boot_id: u64,
     pub(crate) since_boot: Duration,
     pub(crate) since_epoch: Duration,
 }
@@ -79,10 +82,14 @@ impl Clock for SystemClock {
         Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
     }
 
-    fn boot_id(&self) -> u128 {
+    fn boot_id(&self) -> u64 {
         // Not kept: a process may have been carried to another machine since then.
-        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        u128::from_str_radix(&id.trim().replace('-', ""), 16).unwrap_or(0)
+        let mut id = [0; 36];
+        let file = File::open("/proc/sys/kernel/random/boot_id");
+        match file.and_then(|mut file| file.read_exact(&mut id)) {
+            Ok(()) => first_word(&sha256(&id)),
+            Err(_) => 0,
+        }
     }
 
     fn is_the_systems(&self) -> bool {

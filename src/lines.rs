@@ -28,7 +28,7 @@ impl Writer {
     }
 
     pub(crate) fn stamp(&mut self, stamp: &Stamp) {
-        self.line(&stamp.boot_id.to_string());
+        self.number(stamp.boot_id);
         self.time(stamp.since_boot);
         self.time(stamp.since_epoch);
     }
@@ -69,8 +69,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn stamp(&mut self) -> Option<Stamp> {
-        let boot_id = self.0.next()?.parse().ok()?;
-        Some(Stamp { boot_id, since_boot: self.time()?, since_epoch: self.time()? })
+        Some(Stamp { boot_id: self.number()?, since_boot: self.time()?, since_epoch: self.time()? })
     }
 
     pub(crate) fn text(&mut self) -> Option<Option<&'a str>> {

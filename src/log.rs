@@ -39,19 +39,23 @@ impl Log {
 
     /// Nothing is made of `line` unless somebody listens.
     pub(crate) fn line(&self, level: LogLevel, line: impl FnOnce() -> String) {
-        let to_facade = ::log::log_enabled!(target: TARGET, severity(level));
-        if self.0.is_some() || to_facade {
-            self.send(level, &one_line(line()), to_facade);
+        if self.is_heard(level) {
+            self.send(level, line());
         }
     }
 
-    fn send(&self, level: LogLevel, line: &str, to_facade: bool) {
+    #[inline(never)]
+    fn is_heard(&self, level: LogLevel) -> bool {
+        self.0.is_some() || ::log::log_enabled!(target: TARGET, severity(level))
+    }
+
+    #[inline(never)]
+    fn send(&self, level: LogLevel, line: String) {
+        let line = one_line(line);
         if let Some(log) = &self.0 {
-            log(level, line);
+            log(level, &line);
         }
-        if to_facade {
-            ::log::log!(target: TARGET, severity(level), "{line}");
-        }
+        ::log::log!(target: TARGET, severity(level), "{line}");
     }
 }
 

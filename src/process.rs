@@ -4,7 +4,7 @@ use std::{fmt, iter, ptr};
 
 use once_cell::race::OnceBox;
 
-use crate::sync::{Mutex, PoisonError, TryLockError, process_id};
+use crate::sync::{Mutex, MutexGuard, PoisonError, TryLockError, process_id};
 
 /// Something with locks in it, or with connections. After `fork` a lock may be held by a thread that the child does not
 /// have, and a connection is the parent's: the first call in the child puts something new behind it. Who asks here is
@@ -77,15 +77,25 @@ impl<T> Locked<T> {
     /// thread that held the lock, so nobody knows in what state it left things.
     ///
     /// Every critical section leaves the state consistent at each step, so a poisoned lock is as good as a sound one.
-    pub(crate) fn locked<R>(&self, inherit: impl FnOnce(Option<&mut T>) -> T, body: impl FnOnce(&mut T) -> R) -> R {
+    pub(crate) fn locked<R>(&self, inherit: impl Fn(Option<&mut T>) -> T, body: impl FnOnce(&mut T) -> R) -> R {
+        let mut state = self.lock(&inherit);
+        body(state.get_or_insert_with(|| inherit(None))) // it is there
+    }
+
+    /// Once for all that may be done under the lock.
+    #[inline(never)]
+    fn lock(&self, inherit: &dyn Fn(Option<&mut T>) -> T) -> MutexGuard<'_, Option<T>> {
         let own = self.0.get(|| Mutex::new(None));
         let mut state = own.lock().unwrap_or_else(PoisonError::into_inner);
         // Under the child's lock, so that whoever holds the parent's is a thread that the child does not have.
-        body(state.get_or_insert_with(|| self.inherited(own, inherit)))
+        if state.is_none() {
+            *state = Some(self.inherited(own, inherit));
+        }
+        state
     }
 
     /// From the parent; where that has not come to inherit anything itself, from the one before.
-    fn inherited(&self, own: &Mutex<Option<T>>, inherit: impl FnOnce(Option<&mut T>) -> T) -> T {
+    fn inherited(&self, own: &Mutex<Option<T>>, inherit: &dyn Fn(Option<&mut T>) -> T) -> T {
         let mut parents = None;
         for before in self.0.all().take_while(|before| !ptr::eq(*before, own)) {
             match before.try_lock() {
@@ -116,7 +126,7 @@ mod tests {
     /// What `process` has: its own by now, or its parent's and one.
     fn of(shared: &Locked<u32>, process: u32) -> u32 {
         let own = shared.0.of(process, || Mutex::new(None));
-        *own.lock().unwrap().get_or_insert_with(|| shared.inherited(own, inherit))
+        *own.lock().unwrap().get_or_insert_with(|| shared.inherited(own, &inherit))
     }
 
     /// B-02.

@@ -31,7 +31,11 @@ struct Window {
 impl Budget {
     /// Reads `10/hour,50/day`. The error says what is wrong with it, to follow the option's name, and quotes nothing.
     pub(crate) fn parse(text: &str) -> Result<Budget, &'static str> {
-        text.split(',').map(|part| Window::parse(part.trim())).collect::<Result<_, _>>().map(Budget)
+        let mut windows = Vec::new();
+        for part in text.split(',') {
+            windows.push(Window::parse(part.trim())?);
+        }
+        Ok(Budget(windows))
     }
 
     /// What one request takes of the time, by the window that is slowest to give another.

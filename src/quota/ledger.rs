@@ -53,7 +53,7 @@ pub(crate) struct Ledger {
     proven: Stamp,
     /// The same, as it was claimed for the last request that was reserved without proof.
     claimed: Stamp,
-    /// That request, until its reply told the time or it is known that it was none; or 0.
+    /// That request, until its reply told that the claim was right, or it is known that it was none; or 0.
     tried: u64,
     told: Vec<Told>,
 }
@@ -93,13 +93,13 @@ impl Ledger {
             return Err(if is_newer { Unreadable::Newer } else { Unreadable::Foreign });
         }
         let head = numbers(head).ok_or(Unreadable::Foreign)?;
-        let [_, count, last, p0, p1, p2, p3, c0, c1, c2, c3, tried, ref told @ ..] = *head else {
+        let [_, count, last, p0, p1, p2, c0, c1, c2, tried, ref told @ ..] = *head else {
             return Err(Unreadable::Foreign);
         };
         if count > LINES_MAX {
             return Err(Unreadable::Foreign);
         }
-        let mut ledger = Ledger { proven: stamp([p0, p1, p2, p3]), claimed: stamp([c0, c1, c2, c3]), tried, ..new };
+        let mut ledger = Ledger { proven: stamp([p0, p1, p2]), claimed: stamp([c0, c1, c2]), tried, ..new };
         for told in told.chunks_exact(3).take(BUCKETS_MAX) {
             let [left, first] = [told[0], told[1]].map(|left| u32::try_from(left).unwrap_or(u32::MAX));
             ledger.told.push(Told { left, first, until: time(told[2]) });
@@ -122,10 +122,12 @@ impl Ledger {
         let mut text = String::from(MAGIC);
         let last = self.entries.last().map_or(0, |entry| entry.at);
         let mut head = vec![1, self.entries.len() as u64, last.unsigned_abs()];
-        head.extend([&self.proven, &self.claimed].into_iter().flat_map(words));
+        head.extend_from_slice(&words(&self.proven));
+        head.extend_from_slice(&words(&self.claimed));
         head.push(self.tried);
-        let told = self.told.iter().flat_map(|told| [told.left.into(), told.first.into(), told.until.unsigned_abs()]);
-        head.extend(told);
+        for told in &self.told {
+            head.extend_from_slice(&[told.left.into(), told.first.into(), told.until.unsigned_abs()]);
+        }
         put(&mut text, &head);
         for entry in &self.entries {
             put(&mut text, &[entry.at.unsigned_abs(), entry.id]);
@@ -185,8 +187,7 @@ impl Ledger {
         for told in &mut self.told {
             told.left = told.left.saturating_add(1).min(told.first);
         }
-        self.learn(date, now);
-        self.believe(told, now);
+        self.hear(date, told, now);
     }
 
     /// Corrects the time of a request by its reply, and knows the time from then on.
@@ -194,9 +195,8 @@ impl Ledger {
         let Some(Entry { id, at }) = self.take(id) else { return };
         // It is not underway any more.
         let over = self.time(now).1.clamp(at - UNDERWAY, at);
-        let at = self.learn(date, now).unwrap_or(over);
+        let at = self.hear(date, told, now).unwrap_or(over);
         self.insert(Entry { id, at });
-        self.believe(told, now);
     }
 
     /// Counts what this process spent and the ledger does not know: it was deleted, or restored from an old copy.
@@ -248,7 +248,20 @@ impl Ledger {
         (remaining, free)
     }
 
-    /// Takes a reply's `Date` for the provider's time now.
+    /// Takes a reply's `Date` for the provider's time now, and what it says is left in place of what was said before.
+    fn hear(&mut self, date: Option<i64>, told: &[Bucket], now: &Stamp) -> Option<i64> {
+        let date = self.learn(date, now);
+        if !told.is_empty() {
+            let (_, time) = self.time(now);
+            self.told.clear();
+            for Bucket { left, seconds } in told.iter().take(BUCKETS_MAX) {
+                let until = time + (i64::from(*seconds) * SECOND).min(WINDOW_MAX);
+                self.told.push(Told { left: *left, first: *left, until });
+            }
+        }
+        date
+    }
+
     fn learn(&mut self, date: Option<i64>, now: &Stamp) -> Option<i64> {
         let date = date?.saturating_mul(SECOND).clamp(1, LAST);
         let wall = millis(now.since_epoch);
@@ -257,18 +270,12 @@ impl Ledger {
         if passed(&self.proven, now).is_some_and(is_odd) {
             return None;
         }
-        (self.proven, self.claimed, self.tried) = (point(date, now), NEVER, 0);
-        Some(date)
-    }
-
-    /// Keeps what the provider says is left, in place of what it said before.
-    fn believe(&mut self, told: &[Bucket], now: &Stamp) {
-        if !told.is_empty() {
-            let (_, time) = self.time(now);
-            let until = |seconds: u32| time + (i64::from(seconds) * SECOND).min(WINDOW_MAX);
-            let told = told.iter().take(BUCKETS_MAX);
-            self.told = told.map(|b| Told { left: b.left, first: b.left, until: until(b.seconds) }).collect();
+        self.proven = point(date, now);
+        // A claim that was wrong, a later boot may make again.
+        if date + UNDERWAY >= millis(self.claimed.since_epoch) {
+            self.tried = 0;
         }
+        Some(date)
     }
 
     /// Drops what no window can need, not even if a clock was wrong by the longest.
@@ -311,6 +318,7 @@ fn point(time: i64, now: &Stamp) -> Stamp {
     Stamp { boot_id: now.boot_id, since_boot, since_epoch: Duration::from_millis(time.unsigned_abs()) }
 }
 
+#[inline(never)] // it is asked for often, and long
 fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(LAST).min(LAST)
 }
@@ -319,14 +327,14 @@ fn time(word: u64) -> i64 {
     i64::try_from(word).unwrap_or(LAST).min(LAST)
 }
 
-fn stamp([high, low, boot, epoch]: [u64; 4]) -> Stamp {
+fn stamp([boot_id, boot, epoch]: [u64; 3]) -> Stamp {
     let [since_boot, since_epoch] = [boot, epoch].map(|word| Duration::from_millis(time(word).unsigned_abs()));
-    Stamp { boot_id: u128::from(high) << 64 | u128::from(low), since_boot, since_epoch }
+    Stamp { boot_id, since_boot, since_epoch }
 }
 
-fn words(stamp: &Stamp) -> [u64; 4] {
+fn words(stamp: &Stamp) -> [u64; 3] {
     let [boot, epoch] = [stamp.since_boot, stamp.since_epoch].map(|time| millis(time).unsigned_abs());
-    [(stamp.boot_id >> 64) as u64, stamp.boot_id as u64, boot, epoch]
+    [stamp.boot_id, boot, epoch]
 }
 
 /// Ends a line: numbers and their check.
@@ -367,7 +375,7 @@ mod tests {
     }
 
     /// A moment of a boot that began at NOV - 1000 s, by a wall clock that says `wall`.
-    fn odd(boot_id: u128, seconds: i64, wall: i64) -> Stamp {
+    fn odd(boot_id: u64, seconds: i64, wall: i64) -> Stamp {
         let [since_boot, since_epoch] = [seconds - NOV + 1000, wall].map(|s| Duration::from_secs(s.unsigned_abs()));
         Stamp { boot_id, since_boot, since_epoch }
     }
@@ -447,6 +455,8 @@ mod tests {
         ledger.reserve(&month, &odd(1, NOV, DEC), 1).unwrap();
         let back = ledger.reserve(&month, &odd(2, NOV, NOV), 2).unwrap();
         assert_eq!(back.at, (DEC + 60) * SECOND);
+        ledger.settle(2, None, &[], &odd(2, NOV, NOV));
+        assert_eq!(ledger.entries[0], Entry { id: 2, at: DEC * SECOND }, "nor when its reply tells no time");
     }
 
     #[test]
@@ -507,6 +517,9 @@ mod tests {
         refused.refund(100, Some(DEC - H), &[], &next);
         assert_eq!(refused.standing(&month, &next).remaining, 0, "a refusal tells the time too");
 
+        let mut again = wrong.clone();
+        assert_eq!(again.reserve(&month, &odd(3, DEC - D, DEC + 61), 101).unwrap_err().next_at, DEC + 60 + D);
+
         for told in [false, true] {
             let mut lost = tried.clone();
             if told {
@@ -519,6 +532,34 @@ mod tests {
             assert_eq!(lost.standing(&month, &odd(2, DEC + 9, DEC)).remaining, 1, "by the boot clock");
             assert_eq!(lost.standing(&month, &odd(3, DEC - D, DEC + 61 + D)).remaining, 1);
         }
+    }
+
+    #[test]
+    fn a_claim_that_was_wrong_holds_up_no_other() {
+        let month = budget("31/month");
+        let mut lost = spent((0..31).map(|i| NOV + i * 10));
+        lost.reserve(&month, &odd(2, NOV, JAN + 60), 100).unwrap();
+        assert_eq!(lost.standing(&month, &odd(3, NOV, DEC + 60)).remaining, 1);
+    }
+
+    #[test]
+    fn a_claim_that_was_right_holds_up_no_other() {
+        let (month, mut ledger) = (budget("31/month"), spent((0..30).map(|i| NOV + i * 10)));
+        ledger.reserve(&month, &odd(2, NOV, DEC - H), 100).unwrap();
+        assert_eq!(ledger.standing(&month, &odd(3, NOV, DEC + 60)).remaining, 0);
+        ledger.settle(100, Some(DEC - H), &[], &odd(2, NOV, DEC - H));
+        assert_eq!(ledger.standing(&month, &odd(3, NOV, DEC + 60)).remaining, 1);
+    }
+
+    #[test]
+    fn the_wall_clock_is_all_there_is_until_a_reply_tells_the_time() {
+        let (month, mut ledger) = (budget("31/month"), full());
+        for id in 1..=31 {
+            ledger.reserve(&month, &moment(NOV), id).unwrap();
+            ledger.settle(id, None, &[], &moment(NOV));
+        }
+        assert_eq!(ledger.standing(&month, &odd(2, NOV, DEC - 1)).remaining, 0);
+        assert_eq!(ledger.standing(&month, &odd(2, NOV, DEC)).remaining, 31);
     }
 
     #[test]
@@ -714,7 +755,7 @@ mod tests {
     fn a_document_is_read_as_it_was_written_and_any_other_left_alone() {
         let mut ledger = spent([NOV, NOV + 10]);
         ledger.settle(2, Some(NOV + 10), &[Bucket { left: 3, seconds: 60 }; 9], &moment(NOV + 10));
-        ledger.reserve(&budget("31/month"), &odd(u128::MAX - 5, NOV, NOV + D), u64::MAX).unwrap();
+        ledger.reserve(&budget("31/month"), &odd(u64::MAX - 5, NOV, NOV + D), u64::MAX).unwrap();
         let document = ledger.write();
         assert_eq!(Ledger::read(Some(&document)), Ok(ledger));
         let text = String::from_utf8(document).unwrap();
@@ -828,7 +869,7 @@ mod tests {
             let mut duration = || Duration::new(word(), (word() % 1_000_000_000) as u32);
             let stamps = [0, 1].map(|_| {
                 let [since_boot, since_epoch] = [duration(), duration()];
-                Stamp { boot_id: u128::from(since_boot.subsec_nanos() % 3), since_boot, since_epoch }
+                Stamp { boot_id: u64::from(since_boot.subsec_nanos() % 3), since_boot, since_epoch }
             });
             let Ok(mut ledger) = Ledger::read(Some(document.as_bytes())) else { continue };
             for now in &stamps {

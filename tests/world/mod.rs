@@ -67,8 +67,8 @@ impl Clock for VirtualClock {
         self.times.lock().unwrap().1
     }
 
-    fn boot_id(&self) -> u128 {
-        self.boot.load(Ordering::SeqCst).into()
+    fn boot_id(&self) -> u64 {
+        self.boot.load(Ordering::SeqCst)
     }
 
     fn wait(&self, event: &Arc<Event>, until: Duration) {
