@@ -61,7 +61,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// a process that dies on the way leaves the old document or the new one.
     ///
     /// # Errors
-    /// `Store`: nothing has changed, as far as can be told. `Timeout`: others did not let go of it in time.
+    /// `Store`: it is not written, or not safe from a loss of power: the old document is there, or the new one.
+    /// `Timeout`: others did not let go of it in time.
     fn change(
         &self,
         name: &Name,

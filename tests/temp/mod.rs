@@ -33,3 +33,26 @@ impl Drop for TempFile {
         let _ = std::fs::remove_file(&self.0); // the test may have removed it
     }
 }
+
+/// A directory, with all that is in it.
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    pub fn new() -> TempDir {
+        let file = TempFile::new("");
+        let dir = TempDir(file.0.with_extension("d"));
+        std::fs::create_dir(&dir.0).unwrap();
+        dir
+    }
+
+    /// The path of something in it.
+    pub fn join(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

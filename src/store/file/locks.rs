@@ -8,50 +8,54 @@ use rustix::fs::{FlockOperation, flock};
 use crate::process::Locked;
 use crate::sync::{AtomicU64, Ordering};
 
+type Numbered = Vec<(u64, OwnedFd)>;
+
 /// Each lock is an open file, of which a forked child has a copy: while that is open the lock outlives a parent that
 /// died. So all are listed here, for the child to close.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Locks {
-    held: Locked<Vec<(u64, OwnedFd)>>,
+    held: Locked<Numbered>,
     /// A child counts on, so that its numbers are not its parent's.
     next: AtomicU64,
 }
 
 /// A lock, unlocked when dropped. In a child it is nothing.
-#[derive(Debug)]
 pub(super) struct Held(Arc<Locks>, u64);
 
 impl Locks {
     pub(super) fn keep(locks: &Arc<Locks>, lock: OwnedFd) -> Held {
         let number = locks.next.fetch_add(1, Ordering::Relaxed);
-        locks.locked(|held| held.push((number, lock)));
+        let mut lock = Some(lock);
+        locks.locked(&mut |held| held.extend(lock.take().map(|lock| (number, lock))));
         Held(locks.clone(), number)
     }
 
     /// Lets go of what a child has of its parent's locks.
     pub(super) fn disown(&self) {
-        self.locked(|_| ());
+        self.locked(&mut |_| ());
     }
 
-    fn locked<R>(&self, body: impl FnOnce(&mut Vec<(u64, OwnedFd)>) -> R) -> R {
-        let inherit = |parents: Option<&mut Vec<_>>| {
+    fn locked(&self, body: &mut dyn FnMut(&mut Numbered)) {
+        let inherit = |parents: Option<&mut Numbered>| {
             // Closed, not unlocked: that would unlock the parent's.
             parents.map(Vec::clear);
             Vec::new()
         };
-        self.held.locked(inherit, body)
+        self.held.locked(inherit, body);
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let lock = self.0.locked(|held| {
-            let at = held.iter().position(|(number, _)| *number == self.1)?;
-            Some(held.swap_remove(at).1)
+        self.0.locked(&mut |held| {
+            held.retain(|(number, lock)| {
+                let stays = *number != self.1;
+                if !stays {
+                    // Closing does not do while a child has a copy.
+                    let _ = flock(lock, FlockOperation::Unlock);
+                }
+                stays
+            });
         });
-        if let Some(lock) = lock {
-            // Closing does not do while a child has a copy.
-            let _ = flock(&lock, FlockOperation::Unlock);
-        }
     }
 }

@@ -1,14 +1,14 @@
 //! Which directory it is, and whether it will do.
 
 use std::env;
+use std::ffi::{CStr, CString, OsString};
 
-use rustix::fs::{AtFlags, unlinkat};
-use rustix::io::Errno;
+use rustix::io::{self, Errno};
 use rustix::process::{getegid, geteuid, getgid, getuid};
 
 use crate::error::Error;
 
-use super::directory::{Directory, fault, make};
+use super::directory::{Directory, Fault, make};
 
 /// File systems, by their numbers in linux/magic.h and statfs(2), on which another machine may be at work, or a program
 /// that need not keep what it was given.
@@ -23,44 +23,47 @@ const NOT_OF_THIS_MACHINE: [u32; 16] = [
 /// tmpfs, ramfs, overlayfs: a container's.
 const NOT_LASTING: [u32; 3] = [0x0102_1994, 0x8584_58f6, 0x794c_7630];
 
+/// An absolute path that ends with a name: through a symbolic link it cannot be opened.
+pub(super) fn checked(path: &str) -> Result<CString, Fault> {
+    let path = path.trim_end_matches('/');
+    let is_good = path.starts_with('/') && !path.ends_with("/.") && !path.ends_with("/..");
+    let refused = Fault::of_directory("is not the absolute path of a directory", None);
+    if is_good { CString::new(path).map_err(|_| refused) } else { Err(refused) }
+}
+
 /// By the environment: the only variables that are read unasked.
 pub(super) fn by_default() -> Result<String, Error> {
-    let refused =
-        |what: &str| Err(Error::store([what, "; give a directory on a local disk: store=file:/DIR"].concat()));
+    let refused = |what| Err(Error::store([what, "; give a directory on a local disk: store=file:/DIR"].concat()));
     if getuid() != geteuid() || getgid() != getegid() {
         return refused("this program has more rights than its caller, whose environment it must not follow");
     }
     let absolute = |name| env::var_os(name).filter(|value| value.as_encoded_bytes().starts_with(b"/"));
-    let (base, below, made) = match (absolute("XDG_STATE_HOME"), absolute("HOME")) {
-        (Some(state), _) => (state, "/tokauth", 0),
-        (None, Some(home)) => (home, "/.local/state/tokauth", usize::MAX),
-        (None, None) => return refused("neither XDG_STATE_HOME nor HOME names a directory"),
+    let (base, below) = match absolute("XDG_STATE_HOME") {
+        Some(state) => (Some(state), "/tokauth"),
+        None => (absolute("HOME"), "/.local/state/tokauth"),
     };
-    let base = match base.into_string() {
-        Ok(base) if !base.trim_matches('/').is_empty() => base,
-        _ => return refused("XDG_STATE_HOME or HOME is / or not UTF-8"),
+    let Some(Ok(base)) = base.map(OsString::into_string) else {
+        return refused("neither XDG_STATE_HOME nor HOME is an absolute path in UTF-8");
     };
-    let made = made.min(base.len());
-    let path = base + below;
+    let base = base.trim_end_matches('/');
+    if base.is_empty() {
+        return refused("XDG_STATE_HOME or HOME is /");
+    }
+    // A home must be there; what XDG_STATE_HOME names need not.
+    let made = if below == "/tokauth" { 0 } else { base.len() };
+    let path = [base, below].concat();
     for (at, _) in path.match_indices('/').filter(|(at, _)| *at > made) {
-        let _ = make(&path[..at]); // what is still missing then shows when it is opened
+        // What is still missing then shows when it is opened.
+        let _ = checked(&path[..at]).map(|path| make(&path));
     }
     Ok(path)
 }
 
-/// A path by which a directory cannot be opened through a symbolic link: it ends with a name.
-pub(super) fn checked(path: &str) -> Result<&str, Error> {
-    let trimmed = path.trim_end_matches('/');
-    if !trimmed.starts_with('/') || trimmed.ends_with("/.") || trimmed.ends_with("/..") {
-        return Err(fault(path, "is not the absolute path of a directory", None));
-    }
-    Ok(trimmed)
-}
-
 /// Fails if it cannot be used, or is not on this machine, or not there after a restart though there is a budget.
-pub(super) fn probe(directory: &Directory<'_>, budget: bool) -> Result<(), Error> {
-    let refused = |what| Err(directory.fault("", what, None));
-    let kind = file_system(directory)?;
+pub(super) fn probe(path: &CStr, budget: bool) -> Result<(), Fault> {
+    let refused = |what| Err(Fault::of_directory(what, None));
+    let directory = Directory::open(path, "probe")?;
+    let kind = file_system(&directory).map_err(|errno| Fault::of_directory("cannot be examined", Some(errno)))?;
     if NOT_OF_THIS_MACHINE.contains(&kind) {
         return refused("is on a network or FUSE file system, whose locks cannot be relied on");
     }
@@ -68,23 +71,23 @@ pub(super) fn probe(directory: &Directory<'_>, budget: bool) -> Result<(), Error
         return refused("is on a tmpfs or overlayfs, which would forget the budget at a restart");
     }
     // Whoever tries at the same time finds or deletes the other's file, and so knows as well.
-    let file = "probe.tmp";
-    let created = directory.create(file).map(drop);
-    let deleted = || unlinkat(&directory.fd, file, AtFlags::empty());
-    match created.or_else(|errno| if errno == Errno::EXIST { Ok(()) } else { Err(errno) }).and_then(|()| deleted()) {
+    let tried = match directory.create(".tmp") {
+        Ok(_) | Err(Errno::EXIST) => directory.unlink(".tmp"),
+        Err(errno) => Err(errno),
+    };
+    match tried {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(directory.fault("", "cannot be written", Some(errno))),
+        Err(errno) => Err(Fault::of_directory("cannot be written", Some(errno))),
     }
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn file_system(directory: &Directory<'_>) -> Result<u32, Error> {
-    let kind = rustix::fs::fstatfs(&directory.fd).map(|stat| stat.f_type as u32);
-    kind.map_err(|errno| directory.fault("", "cannot be examined", Some(errno)))
+fn file_system(directory: &Directory<'_>) -> io::Result<u32> {
+    rustix::fs::fstatfs(&directory.fd).map(|stat| stat.f_type as u32)
 }
 
 /// Only Linux says it by these numbers.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn file_system(_directory: &Directory<'_>) -> Result<u32, Error> {
+fn file_system(_directory: &Directory<'_>) -> io::Result<u32> {
     Ok(0)
 }
