@@ -1,5 +1,7 @@
 //! The token budget of a client id at an endpoint: a ledger in the store, on which all scopes and secrets draw.
 
+use std::time::Duration;
+
 use crate::account::Account;
 use crate::clock::{Clock, Deadline, Stamp};
 use crate::cooldown::Failure;
@@ -96,25 +98,34 @@ impl<'a> Ledger<'a> {
         let date = reply.and_then(Reply::date);
         let headers = self.settings.provider.limits.quota_headers.iter();
         let told = headers.filter_map(|name| reply?.header(name)).flat_map(told).collect::<Vec<_>>();
-        let mut standing = None;
         let changed = self.change(deadline, &mut |ledger, now| {
             match is_spent {
                 true => ledger.settle(reserved.0, date, &told, now),
                 false => ledger.refund(reserved.0, date, &told, now),
             }
             self.account.spent(|own| ledger.recall(own));
-            standing = Some(ledger.standing(self.budget, now));
             Ok(())
         });
-        let (log, name) = (&self.settings.log, &self.settings.provider.name);
-        match standing.filter(|_| is_spent) {
-            _ if changed.is_err() => log.line(LogLevel::Warning, || {
-                format!("{name}: what became of a request cannot be written down, so it counts: {changed:?}")
+        if let Err(error) = changed {
+            self.settings.log.line(LogLevel::Warning, || {
+                format!("{}: what became of a request cannot be written down: {error}", self.settings.provider.name)
+            });
+        }
+    }
+
+    /// Tells what is left, now that a token came that lives for `life`; and whether that will do.
+    pub(crate) fn tell(&self, life: Duration) {
+        let Ok(ledger) = self.store.load(&self.name).and_then(|document| self.read(document.as_deref())) else {
+            return;
+        };
+        let (log, name, now) = (&self.settings.log, &self.settings.provider.name, self.now());
+        let (left, more_in) = (ledger.standing(self.budget, &now).remaining, ledger.more_in(self.budget, &now));
+        match life.saturating_mul(left.saturating_add(1)) < more_in {
+            true => log.line(LogLevel::Warning, || {
+                let (life, more) = (life.as_secs(), more_in.as_secs());
+                format!("{name}: the budget has {left} requests left, and tokens of {life} s are to last for {more} s")
             }),
-            Some(standing) => {
-                log.line(LogLevel::Info, || format!("{name}: {} requests are left of the budget", standing.remaining));
-            }
-            None => {}
+            false => log.line(LogLevel::Info, || format!("{name}: the budget has {left} requests left")),
         }
     }
 

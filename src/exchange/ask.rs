@@ -108,6 +108,9 @@ impl Exchange<'_> {
         self.account.succeeded(credential);
         issued.ends_trouble = trouble;
         self.came(&issued.fetched, self.clock.since_boot().saturating_sub(began));
+        if let Some(ledger) = &ledger {
+            ledger.tell(issued.fetched.lifetime.life);
+        }
         Ok(issued)
     }
 

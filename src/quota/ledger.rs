@@ -156,6 +156,20 @@ impl Ledger {
         Standing { remaining, wait: (remaining == 0).then_some(wait), next_at: (free + SECOND - 1) / SECOND }
     }
 
+    /// How long it is until more requests may be sent than now, where that is what bounds them.
+    pub(crate) fn more_in(&self, budget: &Budget, now: &Stamp) -> Duration {
+        let (_, time) = self.time(now);
+        let (mut least, mut more) = (u32::MAX, time);
+        for window in &budget.0 {
+            let over = self.entries.partition_point(|entry| window.end(entry.at) <= time);
+            let left = window.count.saturating_sub((self.entries.len() - over) as u32);
+            if left < least {
+                (least, more) = (left, self.entries.get(over).map_or(time, |first| window.end(first.at)));
+            }
+        }
+        Duration::from_millis((more - time).unsigned_abs())
+    }
+
     /// Counts a request that is about to be sent, whose `id` is random and not 0.
     pub(crate) fn reserve(&mut self, budget: &Budget, now: &Stamp, id: u64) -> Result<Entry, Standing> {
         let standing = self.standing(budget, now);
