@@ -85,6 +85,28 @@ fn every_provider_works_from_every_language_over_tls() {
     assert_eq!(standin.violations(), [""; 0]);
 }
 
+#[test]
+fn processes_of_every_language_share_a_budget() {
+    let standin = Standin::start();
+    let options = standin.options("calenso");
+    let mut told = Vec::new();
+    for (_, program) in small_programs(&options) {
+        printed(program, PYTHON);
+        let mut python = command("python3", &options);
+        python.env("PYTHONPATH", root().join("examples/python"));
+        let program = "import tokauth\nwith tokauth.Client.from_env() as client: print(client.budget())";
+        told.push(printed(
+            {
+                python.args(["-c", program]);
+                python
+            },
+            PYTHON,
+        ));
+    }
+    assert_eq!(told, vec!["(30, None)\n"; told.len()]);
+    assert_eq!(standin.token_requests("calenso"), 1);
+}
+
 /// The first block of that page that begins so.
 fn block(page: &str, begin: &str) -> String {
     let text = std::fs::read_to_string(root().join(page)).unwrap();

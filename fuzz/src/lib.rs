@@ -22,7 +22,8 @@ pub const SECRET: &str = "canary-secret-1";
 pub const TOKEN: &str = "canary-token";
 /// More than any error about a reply needs, in characters.
 const LONGEST: usize = 1000;
-const STEPS: [&str; 7] = ["config: ", "resolve: ", "connect: ", "TLS: ", "request: ", "reply: ", "token: "];
+const STEPS: [&str; 9] =
+    ["config: ", "store: ", "budget: ", "resolve: ", "connect: ", "TLS: ", "request: ", "reply: ", "token: "];
 
 /// The built-in descriptions, by name.
 pub static BUILT_IN: LazyLock<Vec<(&'static str, Value)>> = LazyLock::new(|| {
@@ -55,6 +56,7 @@ pub fn reply(bytes: &[u8]) -> Reply {
 /// The options of a client of the provider that `description` describes, all but the one that names it.
 pub fn options(description: &Value) -> Builder {
     let mut builder = Client::builder().client_id("a-fuzzed-client").client_secret(SECRET);
+    builder = builder.store("memory").quota("none"); // no file is made
     if description.get("token_url").is_none() {
         builder = builder.token_url("https://auth.example/token");
     }
