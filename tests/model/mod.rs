@@ -24,6 +24,7 @@ use world::{Act, Count, ModelClock, S, World, number};
 
 use crate::cache::{Counter, Rejected};
 use crate::clock::{Clock, Event};
+use crate::cooldown::Pace;
 use crate::error::{Error, ErrorKind};
 use crate::expiry::Wishes;
 use crate::process::Locked;
@@ -254,7 +255,7 @@ fn a_token_that_several_reject_is_dropped_once_and_replaced_once() {
             .map(|_| {
                 let old = old.clone();
                 world.spawn(move |world| {
-                    let outcome = world.slot.reject(&old, world.clock.since_boot());
+                    let outcome = world.slot.reject(&old, Pace::USUAL, world.clock.since_boot());
                     assert_eq!(number(&world.token().unwrap()), 1, "not the one it has rejected");
                     outcome
                 })
@@ -296,7 +297,7 @@ fn a_generation_belongs_to_one_token_and_only_grows() {
             world.spawn(|world| drop((world.refresh().unwrap(), world.refresh().unwrap()))),
             world.spawn(|world| {
                 if let Some((_, token)) = world.peek() {
-                    world.slot.reject(&token, world.clock.since_boot());
+                    world.slot.reject(&token, Pace::USUAL, world.clock.since_boot());
                 }
             }),
             world.spawn(|world| world.slot.clear()),
@@ -435,7 +436,7 @@ fn who_has_dropped_a_token_never_reads_it_again() {
             world.spawn({
                 let old = old.clone();
                 move |world| {
-                    world.slot.reject(&old, world.clock.since_boot());
+                    world.slot.reject(&old, Pace::USUAL, world.clock.since_boot());
                     [world.peek(), world.peek()]
                 }
             }),
@@ -476,7 +477,7 @@ fn reads(world: &World) {
 
 fn rejects(world: &World) {
     let token = world.token().unwrap();
-    world.slot.reject(&token, world.clock.since_boot());
+    world.slot.reject(&token, Pace::USUAL, world.clock.since_boot());
     world.token().unwrap();
 }
 
@@ -488,7 +489,7 @@ fn a_forked_child_never_reads_again_what_it_has_rejected() {
             let threads = [(), ()].map(|()| {
                 world.spawn(|world| {
                     let token = world.token().unwrap();
-                    let outcome = world.slot.reject(&token, world.clock.since_boot());
+                    let outcome = world.slot.reject(&token, Pace::USUAL, world.clock.since_boot());
                     let next = world.token().unwrap();
                     let kept = matches!(outcome, Rejected::Kept(_));
                     assert!(kept || number(&next) != number(&token), "{outcome:?}: {}", number(&token));

@@ -9,7 +9,7 @@ use shuttle::thread;
 use super::fork::fork;
 use crate::cache::{Call, Fetched, Need, Slot, Snapshot, Source};
 use crate::clock::{Clock, Coarse, Deadline, Event};
-use crate::cooldown::Failure;
+use crate::cooldown::{Failure, Pace};
 use crate::credential::Fingerprint;
 use crate::error::{Error, ErrorKind, RetryClass, Step};
 use crate::expiry::{Lifetime, Wishes};
@@ -178,7 +178,7 @@ impl World {
     /// Token 0 is in service.
     pub(super) fn with_token<const N: usize>(acts: [Act; N]) -> World {
         let world = World::new(acts);
-        world.slot.adopt(granted(0, Duration::ZERO), Duration::ZERO);
+        world.slot.adopt(granted(0, Duration::ZERO), Pace::USUAL, 0, Duration::ZERO);
         world
     }
 
@@ -213,6 +213,7 @@ impl World {
             source: &*self.provider,
             clock: &clock,
             wishes: Wishes::NONE,
+            pace: Pace::USUAL,
             need,
             deadline: Deadline::after(&clock, timeout),
             log: &Log::default(),
