@@ -1,0 +1,161 @@
+//! Years of continuous demand in virtual time, with a provider that allows 31 tokens of 24 hours a month: never one
+//! more, whatever happens; with no faults, never a moment without a token. And what others would do, in the same table.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
+
+mod fleet;
+mod machine;
+mod naive;
+mod provider;
+
+use std::time::Duration;
+
+use fleet::{CALM, Life, Outcome, YEAR};
+use machine::Draw;
+use naive::Habit;
+use provider::{CAP, next_month};
+
+/// What a row promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Promise {
+    /// Never more than the cap, and never without a token.
+    NoGap,
+    /// Never more than the cap.
+    Cap,
+    /// Told, not promised.
+    Nothing,
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn library() -> Vec<(&'static str, Promise, Life)> {
+    let killed = Life { restarts: 0.2, kills: 0.2, full_disks: 0.01, processes: 4, ..CALM };
+    let stepped = Life { steps: 0.05, drift: 50, undated: 0.1, processes: 4, ..CALM };
+    let rejected = Life { rejections: 0.02, persons: 0.005, rotations: 0.005, scopes: 4, processes: 4, ..CALM };
+    vec![
+        ("no faults, 1 process", Promise::NoGap, CALM),
+        ("no faults, 10 processes", Promise::NoGap, Life { processes: 10, ..CALM }),
+        ("no faults, 50 processes", Promise::NoGap, Life { processes: 50, undated: 0.1, ..CALM }),
+        ("restarts", Promise::NoGap, Life { restarts: 0.5, processes: 4, undated: 0.1, ..CALM }),
+        ("kills, full disks", Promise::Cap, killed),
+        ("outages", Promise::Cap, Life { troubles: 40.0, undated: 0.1, processes: 4, ..CALM }),
+        ("wall clock steps, drift", Promise::Cap, stepped),
+        ("the same and reboots", Promise::Cap, Life { reboots: 0.05, ..stepped }),
+        ("rejections, people, rotations", Promise::Cap, rejected),
+        (
+            "everything",
+            Promise::Cap,
+            Life {
+                processes: 10,
+                scopes: 2,
+                restarts: 0.2,
+                kills: 0.1,
+                full_disks: 0.005,
+                troubles: 20.0,
+                undated: 0.1,
+                steps: 0.02,
+                reboots: 0.02,
+                drift: 50,
+                rejections: 0.01,
+                persons: 0.002,
+                rotations: 0.002,
+                ..CALM
+            },
+        ),
+        ("reboots to a clock ahead", Promise::Nothing, Life { reboots: 0.05, ahead: true, ..rejected_and(stepped) }),
+    ]
+}
+
+/// With losses, so that budgets are spent when it comes.
+fn rejected_and(life: Life) -> Life {
+    Life { rejections: 0.02, ..life }
+}
+
+/// A moment to begin at, in any month of 2023 to 2104: any, or just after a month has turned.
+fn start(draw: &mut Draw) -> Duration {
+    let any = Duration::from_secs(1_672_531_200) + draw.up_to(YEAR * 80);
+    match draw.chance(0.5) {
+        true => any,
+        false => next_month(any) + draw.up_to(Duration::from_secs(30)),
+    }
+}
+
+/// Lives `years`, a few at a time.
+fn lives(years: u32, seed: u64, at_once: u32, live: impl Fn(u64, Duration, Duration) -> Outcome) -> Vec<Outcome> {
+    let mut draw = Draw(seed);
+    (0..years.div_ceil(at_once)).map(|_| live(draw.next(), start(&mut draw), YEAR * at_once)).collect()
+}
+
+fn sum(outcomes: &[Outcome]) -> Outcome {
+    outcomes.iter().fold(Outcome::default(), |mut sum, outcome| {
+        sum.add(outcome);
+        sum
+    })
+}
+
+fn head() {
+    println!(
+        "{:<34} {:>5} {:>7} {:>6} {:>7} {:>9} {:>10} {:>9}",
+        "", "years", "tokens", "worst", "months", "3 years", "gap", "longest"
+    );
+    println!(
+        "{:<34} {:>5} {:>7} {:>6} {:>7} {:>9} {:>10} {:>9}",
+        "", "", "", "month", "over", "over", "h/year", "gap, h"
+    );
+}
+
+fn row(name: &str, outcomes: &[Outcome], gaps: bool) -> Outcome {
+    let all = sum(outcomes);
+    let runs = outcomes.iter().filter(|run| run.months_over > 0).count() as f64 / outcomes.len() as f64;
+    let hours = |time: Duration| format!("{:.3}", time.as_secs_f64() / 3600.0);
+    let (gap, longest) = match gaps {
+        true => (hours(all.gap.div_f64(all.years)), hours(all.longest_gap)),
+        false => ("-".to_owned(), "-".to_owned()),
+    };
+    println!(
+        "{name:<34} {:>5.0} {:>7} {:>6} {:>6.1}% {:>8.1}% {gap:>10} {longest:>9}",
+        all.years,
+        all.tokens,
+        all.worst_month,
+        100.0 * all.months_over as f64 / all.months as f64,
+        100.0 * runs,
+    );
+    all
+}
+
+/// The whole table, with so many years of each row.
+fn table(years_of_library: u32, years_of_others: u32) {
+    head();
+    for (number, (name, promise, life)) in library().into_iter().enumerate() {
+        let at_once = years_of_library.min(3);
+        let live = |seed, start, length| fleet::live(&life, seed, start, length);
+        let all = row(name, &lives(years_of_library, number as u64, at_once, live), true);
+        if promise != Promise::Nothing {
+            assert!(all.worst_month <= CAP && all.months_over == 0, "{name}: {all:?}");
+        }
+        if promise == Promise::NoGap {
+            assert!(all.gap.is_zero() && all.longest_wait < Duration::from_secs(4), "{name}: {all:?}");
+        }
+    }
+    for (name, habit) in [
+        ("others: 10 % early", Habit::Early(MINUTE * 144)),
+        ("others: 5 minutes early", Habit::Early(MINUTE * 5)),
+        ("others: 1 minute early", Habit::Early(MINUTE)),
+        ("others: 2 s early", Habit::Early(Duration::from_secs(2))),
+        ("no store, cron every 5 minutes", Habit::Started(MINUTE * 5)),
+        ("no store, a restart a day", Habit::StartedDaily),
+    ] {
+        row(name, &lives(years_of_others, 99, 3, |seed, start, length| naive::live(habit, seed, start, length)), false);
+    }
+}
+
+#[test]
+fn the_budget_holds_in_a_year_of_each() {
+    table(1, 30);
+}
+
+/// Takes minutes; prints the table.
+#[test]
+#[ignore]
+fn the_budget_holds_for_a_thousand_years() {
+    table(100, 999);
+}

@@ -1,0 +1,193 @@
+//! A provider that counts what it issues by UTC month of its own, true time, and whose tokens live a day.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, UNIX_EPOCH};
+
+use tokauth::seams::{Deadline, Head, Reply, RetryClass, Secret, Sent, Transport, failure};
+use tokauth::{Error, ErrorKind};
+
+use super::machine::{Disk, Draw, Machine};
+
+pub const DAY: Duration = Duration::from_secs(86_400);
+pub const CAP: u32 = 31;
+
+/// Year and month, as one number, of a time since 1970.
+pub fn month_of(time: Duration) -> i64 {
+    // Days to a civil date (Hinnant), in years that begin in March.
+    let days = (time.as_secs() / 86_400) as i64 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    (era * 400 + year) * 12 + month + 2
+}
+
+/// When the month after `time` begins.
+pub fn next_month(time: Duration) -> Duration {
+    let month = month_of(time);
+    let mut day = Duration::from_secs(time.as_secs() / 86_400 * 86_400);
+    while month_of(day) == month {
+        day += DAY;
+    }
+    day
+}
+
+/// What is wrong with the way to the provider, or with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nobody can connect.
+    Refused,
+    /// Requests are lost on the way there, or replies on the way back.
+    Lost,
+    /// 500, 502, 503, 429: some of these mean that a token was issued all the same.
+    Errors,
+}
+
+#[derive(Debug, Default)]
+pub struct Books {
+    pub issued: BTreeMap<i64, u32>,
+    /// Until when each lives.
+    tokens: HashMap<String, Duration>,
+    pub trouble: Option<Trouble>,
+}
+
+#[derive(Debug)]
+pub struct Provider {
+    pub machine: Arc<Machine>,
+    pub disk: Disk,
+    pub books: Mutex<Books>,
+    draw: Mutex<Draw>,
+    /// So often a reply tells no time.
+    undated: f64,
+    /// So often a disk fills up while a request is under way.
+    fills: f64,
+}
+
+impl Provider {
+    pub fn new(machine: Arc<Machine>, disk: Disk, seed: u64, undated: f64, fills: f64) -> Provider {
+        let draw = Mutex::new(Draw(seed ^ 0x5eed));
+        Provider { machine, disk, books: Mutex::default(), draw, undated, fills }
+    }
+
+    /// Until when the API takes this token.
+    pub fn end_of(&self, token: &str) -> Duration {
+        self.books.lock().unwrap().tokens.get(token).copied().unwrap_or_default()
+    }
+
+    fn chance(&self, chance: f64) -> bool {
+        self.draw.lock().unwrap().chance(chance)
+    }
+
+    /// Some way of a packet.
+    fn travel(&self) {
+        let way = self.draw.lock().unwrap().up_to(Duration::from_millis(250));
+        self.machine.pass(Duration::from_millis(10) + way);
+    }
+
+    /// Issues a token, and counts it; `None`: the month's are spent, and this one is what costs the account.
+    fn issue(&self) -> Option<String> {
+        let now = self.machine.truth();
+        let books = &mut *self.books.lock().unwrap();
+        let issued = books.issued.entry(month_of(now)).or_default();
+        *issued += 1;
+        if *issued > CAP {
+            return None;
+        }
+        books.tokens.retain(|_, end| *end + DAY > now);
+        let token = format!("canary-token-{}", self.draw.lock().unwrap().next());
+        books.tokens.insert(token.clone(), now + DAY);
+        Some(token)
+    }
+
+    fn reply(&self, status: u16, headers: Vec<(String, String)>, body: String) -> Sent {
+        let mut headers = headers;
+        if !self.chance(self.undated) {
+            headers.push(("date".to_owned(), httpdate::fmt_http_date(UNIX_EPOCH + self.machine.truth())));
+        }
+        Sent::Reply(Reply { status, headers, body: body.into_bytes().into() })
+    }
+}
+
+impl Transport for Provider {
+    fn send(
+        &self,
+        _head: &Head,
+        deadline: Deadline,
+        body: &mut dyn FnMut() -> Result<Secret, Error>,
+    ) -> Result<Sent, Error> {
+        let trouble = self.books.lock().unwrap().trouble;
+        if trouble == Some(Trouble::Refused) {
+            self.travel();
+            return Err(failure(ErrorKind::Network, RetryClass::NotSent));
+        }
+        self.travel();
+        self.disk.fuse.step();
+        body()?;
+        if self.chance(self.fills) {
+            self.disk.full.store(true, Ordering::SeqCst);
+        }
+        self.disk.fuse.step();
+        self.travel();
+        let lost = || {
+            self.machine.pass(deadline.remaining());
+            Ok(Sent::Lost(failure(ErrorKind::Timeout, RetryClass::Ambiguous)))
+        };
+        let sent = match trouble {
+            Some(Trouble::Lost) if self.chance(0.5) => return lost(),
+            Some(Trouble::Errors) => match self.draw.lock().unwrap().below(4) {
+                0 => (429, vec![]),
+                1 => (503, vec![("retry-after".to_owned(), "120".to_owned())]),
+                2 => (500, vec![]),
+                _ => (502, vec![]),
+            },
+            _ => (200, vec![]),
+        };
+        let sent = match sent {
+            (200, _) => match self.issue() {
+                Some(token) => {
+                    let token = serde_json::json!({"access_token": token, "token_type": "Bearer", "expires_in": 86_400});
+                    self.reply(200, vec![], token.to_string())
+                }
+                None => self.reply(403, vec![], r#"{"error": "too_many_tokens"}"#.to_owned()),
+            },
+            (status, headers) => {
+                if status == 500 || status == 502 {
+                    self.issue(); // and it is lost within
+                }
+                self.reply(status, headers, String::new())
+            }
+        };
+        self.disk.fuse.step();
+        if trouble == Some(Trouble::Lost) {
+            return lost();
+        }
+        self.travel();
+        Ok(sent)
+    }
+}
+
+#[test]
+fn months_are_those_of_the_calendar() {
+    for (date, month) in [
+        ("2026-11-21T00:00:00Z", 2026 * 12 + 10),
+        ("2026-12-31T23:59:59Z", 2026 * 12 + 11),
+        ("2027-01-01T00:00:00Z", 2027 * 12),
+        ("2028-02-29T23:59:59Z", 2028 * 12 + 1),
+        ("2100-02-28T23:59:59Z", 2100 * 12 + 1),
+        ("2100-03-01T00:00:00Z", 2100 * 12 + 2),
+    ] {
+        let (day, time) = date.trim_end_matches('Z').split_once('T').unwrap();
+        let number = |text: &str| text.parse::<u64>().unwrap();
+        let (year, rest) = day.split_once('-').unwrap();
+        let (of_year, of_month) = rest.split_once('-').unwrap();
+        // By hand: days of whole years, of whole months, of the month.
+        let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let mut days: u64 = (1970..number(year)).map(|year| if is_leap(year) { 366 } else { 365 }).sum();
+        let lengths = [31, if is_leap(number(year)) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+        days += lengths[..number(of_year) as usize - 1].iter().sum::<u64>() + number(of_month) - 1;
+        let seconds = time.split(':').fold(0, |sum, part| sum * 60 + number(part));
+        assert_eq!(month_of(Duration::from_secs(days * 86_400 + seconds)), month, "{date}");
+    }
+}
