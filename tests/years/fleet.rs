@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokauth::seams::{Registry, Seams};
 use tokauth::{Client, Error, Token};
 
-use super::machine::{Disk, Draw, Machine, random};
+use super::machine::{Disk, Draw, Machine, random, seed_random};
 use super::provider::{CAP, DAY, Provider, Trouble, month_of, next_month};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -112,6 +112,8 @@ struct Fleet<'a> {
     provider: Arc<Provider>,
     processes: Vec<Process>,
     secret: u64,
+    /// Somebody is always waiting for the next token.
+    is_busy: bool,
     /// When each scope is asked for next, and since when nobody has had its token.
     plans: Vec<Duration>,
     gaps: Vec<Option<Duration>>,
@@ -126,9 +128,11 @@ struct Fleet<'a> {
 /// Lives on for so long from `start`.
 pub fn live(life: &Life, seed: u64, start: Duration, length: Duration) -> Outcome {
     let mut draw = Draw(seed);
-    let fast = life.drift - draw.below(2 * life.drift as u64 + 1) as i32;
+    seed_random(seed);
+    let (fast, is_busy) = (life.drift - draw.below(2 * life.drift as u64 + 1) as i32, draw.chance(0.5));
     let (machine, disk) = (Arc::new(Machine::new(start, fast)), Disk::default());
-    let provider = Provider::new(machine.clone(), disk.clone(), seed, life.undated, life.full_disks);
+    let way = draw.up_to(Duration::from_millis(300));
+    let provider = Provider::new(machine.clone(), disk.clone(), seed, way, life.undated, life.full_disks);
     let mut fleet = Fleet {
         life,
         draw,
@@ -137,6 +141,7 @@ pub fn live(life: &Life, seed: u64, start: Duration, length: Duration) -> Outcom
         provider: Arc::new(provider),
         processes: (0..life.processes).map(|_| Process::start()).collect(),
         secret: 0,
+        is_busy,
         plans: vec![start; life.scopes as usize],
         gaps: vec![None; life.scopes as usize],
         trouble: (Duration::ZERO, Duration::ZERO),
@@ -190,7 +195,7 @@ impl Fleet<'_> {
         let mut next = match self.draw.below(6) {
             _ if now + last >= end => now + self.draw.up_to(SECOND),
             0..=2 => now + self.draw.up_to(end - now),
-            3 => end + self.draw.up_to(SECOND * 20),
+            3 if !self.is_busy => end + self.draw.up_to(SECOND * 20),
             _ => end - self.draw.up_to(last),
         };
         let turn = next_month(now);

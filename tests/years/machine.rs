@@ -44,6 +44,11 @@ thread_local! {
     static RANDOM: Cell<u64> = const { Cell::new(1) };
 }
 
+/// The next random numbers of this thread follow from it.
+pub fn seed_random(seed: u64) {
+    RANDOM.set(seed);
+}
+
 /// The system's random numbers, the same in each run.
 pub fn random(bytes: &mut [u8]) -> Result<(), Error> {
     let mut draw = Draw(RANDOM.get());

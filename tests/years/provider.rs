@@ -59,6 +59,8 @@ pub struct Provider {
     pub disk: Disk,
     pub books: Mutex<Books>,
     draw: Mutex<Draw>,
+    /// The longest that a packet travels.
+    way: Duration,
     /// So often a reply tells no time.
     undated: f64,
     /// So often a disk fills up while a request is under way.
@@ -66,9 +68,9 @@ pub struct Provider {
 }
 
 impl Provider {
-    pub fn new(machine: Arc<Machine>, disk: Disk, seed: u64, undated: f64, fills: f64) -> Provider {
+    pub fn new(machine: Arc<Machine>, disk: Disk, seed: u64, way: Duration, undated: f64, fills: f64) -> Provider {
         let draw = Mutex::new(Draw(seed ^ 0x5eed));
-        Provider { machine, disk, books: Mutex::default(), draw, undated, fills }
+        Provider { machine, disk, books: Mutex::default(), draw, way, undated, fills }
     }
 
     /// Until when the API takes this token.
@@ -80,10 +82,9 @@ impl Provider {
         self.draw.lock().unwrap().chance(chance)
     }
 
-    /// Some way of a packet.
     fn travel(&self) {
-        let way = self.draw.lock().unwrap().up_to(Duration::from_millis(250));
-        self.machine.pass(Duration::from_millis(10) + way);
+        let way = self.draw.lock().unwrap().up_to(self.way);
+        self.machine.pass(Duration::from_millis(1) + way);
     }
 
     /// Issues a token, and counts it; `None`: the month's are spent, and this one is what costs the account.
@@ -147,7 +148,8 @@ impl Transport for Provider {
         let sent = match sent {
             (200, _) => match self.issue() {
                 Some(token) => {
-                    let token = serde_json::json!({"access_token": token, "token_type": "Bearer", "expires_in": 86_400});
+                    let token =
+                        serde_json::json!({"access_token": token, "token_type": "Bearer", "expires_in": 86_400});
                     self.reply(200, vec![], token.to_string())
                 }
                 None => self.reply(403, vec![], r#"{"error": "too_many_tokens"}"#.to_owned()),
