@@ -482,3 +482,20 @@ fn at_most_five_requests_of_a_month_go_to_rejections() {
         assert_eq!(world.provider.count(), 6);
     }
 }
+
+/// The ledger's time runs late by a ten thousandth, and the month that it waits for may have begun.
+#[test]
+fn a_caller_waits_for_the_turn_of_a_month_that_is_a_moment_away() {
+    for is_last in [false, true] {
+        let (world, _) = worlds();
+        world.clock.advance(S * (9 * DAY) + S * 5);
+        let client = world.client(&calenso().set("quota", "1/month"));
+        let old = value(&client);
+        world.clock.advance(S * DAY);
+        if is_last {
+            world.clock.advance(S * 3);
+        }
+        assert_ne!(value(&client), old);
+        assert!(world.clock.since_epoch() < Duration::from_secs(DECEMBER as u64) + S * 10);
+    }
+}

@@ -22,6 +22,9 @@ use crate::transport::Sent;
 
 use super::Exchange;
 
+/// The ledger's time runs late: by 9 s, if the provider told its own a day ago.
+const MOMENT: Duration = Duration::from_secs(10);
+
 /// A new token.
 pub(super) struct Issued {
     pub(super) fetched: Fetched,
@@ -76,7 +79,7 @@ impl Exchange<'_> {
         }
         let ledger = self.ledger();
         if let Some(ledger) = &ledger {
-            ledger.check()?;
+            self.admit(ledger, deadline)?;
         }
         let trouble = !self.account.met(credential, began).is_nothing();
         let plan = Plan::new(settings, secret.clone());
@@ -112,6 +115,18 @@ impl Exchange<'_> {
             ledger.tell(issued.fetched.lifetime.life);
         }
         Ok(issued)
+    }
+
+    /// Passes if the budget has a request, or has one in a moment, which is waited for.
+    fn admit(&self, ledger: &Ledger<'_>, deadline: &Deadline) -> Result<(), Failure> {
+        loop {
+            let Err(failure) = ledger.check() else { return Ok(()) };
+            let last = deadline.at.min(self.clock.since_boot().saturating_add(MOMENT));
+            match failure.held_until.filter(|until| *until < last) {
+                Some(until) => self.clock.sleep(until),
+                None => return Err(failure),
+            }
+        }
     }
 
     /// Waits until no other request tries this credential.
