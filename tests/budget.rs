@@ -499,3 +499,21 @@ fn a_caller_waits_for_the_turn_of_a_month_that_is_a_moment_away() {
         assert!(world.clock.since_epoch() < Duration::from_secs(DECEMBER as u64) + S * 10);
     }
 }
+
+/// Nobody knows when the provider counted it, but that it was later than the ledger's time.
+#[test]
+fn a_request_whose_reply_tells_no_time_counts_in_the_month_that_began_meanwhile() {
+    let (world, _) = worlds();
+    let client = |audience: &str| {
+        let builder = calenso().set("quota", "2/month").audience(format!("https://{audience}.example"));
+        world.sibling().client(&builder)
+    };
+    world.clock.advance(S * (9 * DAY));
+    value(&client("a"));
+    world.clock.advance(S * DAY + S * 3);
+    world.provider.next_json(200, json!({"access_token": "canary-token-undated", "expires_in": DAY}));
+    value(&client("b")); // the third second of December, and 23:59:54 by the ledger
+    world.clock.advance(S * HOUR);
+    value(&client("c"));
+    assert_eq!(refused(&world, &client("d")).kind(), ErrorKind::Quota, "two of December are spent");
+}
