@@ -517,3 +517,26 @@ fn a_request_whose_reply_tells_no_time_counts_in_the_month_that_began_meanwhile(
     value(&client("c"));
     assert_eq!(refused(&world, &client("d")).kind(), ErrorKind::Quota, "two of December are spent");
 }
+
+/// The same after a reboot, with a wall clock that is late.
+#[test]
+fn a_request_that_was_lost_while_only_a_late_clock_told_the_time_counts_when_it_may_have_been_sent() {
+    let (world, _) = worlds();
+    let client = |audience: &str| {
+        let builder = calenso().set("quota", "2/month").audience(format!("https://{audience}.example"));
+        world.sibling().client(&builder)
+    };
+    world.clock.advance(S * (9 * DAY));
+    value(&client("a"));
+    world.clock.advance(S * DAY + S * 600);
+    world.clock.set_boot(S * 30);
+    world.clock.set_wall(Duration::from_secs(DECEMBER as u64) - S * 1800);
+    world.provider.next(Act::Lose);
+    client("b").token().unwrap_err();
+    world.clock.advance(S * 60);
+    let body = json!({"access_token": "canary-token-dated", "expires_in": DAY}).to_string();
+    let december = Duration::from_secs(DECEMBER as u64) + S * 660;
+    world.provider.next(Act::Reply(200, vec![("date", date(december))], body.into()));
+    value(&world.sibling().client(&calenso().set("quota", "31/month").audience("https://c.example")));
+    assert_eq!(refused(&world, &client("d")).kind(), ErrorKind::Quota, "two of December are spent");
+}

@@ -283,6 +283,12 @@ impl Ledger {
         if passed(&self.proven, now).is_some_and(is_odd) {
             return None;
         }
+        if passed(&self.proven, now).is_none() {
+            // Since then a wall clock told the time, which may have been late.
+            let proven = millis(self.proven.since_epoch);
+            let since = self.entries.partition_point(|entry| entry.at <= proven);
+            self.entries[since..].iter_mut().for_each(|entry| entry.at = entry.at.max(date));
+        }
         self.proven = point(date, now);
         // A claim that was wrong, a later boot may make again.
         if date + UNDERWAY >= millis(self.claimed.since_epoch) {
