@@ -187,8 +187,8 @@ impl Fleet<'_> {
         self.machine.truth()
     }
 
-    /// When a token is wanted next, by the end of the one there is: at any time, above all in its last moments and right
-    /// after them, and where a month turns.
+    /// When a token is wanted next, by the end of the one there is: at any time, above all in its last moments and
+    /// right after them, and where a month turns.
     fn after(&mut self, token: &Token) -> Duration {
         let (now, end) = (self.now(), self.provider.end_of(token.value()));
         let last = Duration::from_millis(2500);
