@@ -63,7 +63,7 @@ pub fn random(bytes: &mut [u8]) -> Result<(), Error> {
 struct Times {
     truth: Duration,
     boot: Duration,
-    boot_id: u128,
+    boot_id: u64,
     wall: Duration,
 }
 
@@ -116,7 +116,7 @@ impl Clock for Machine {
         self.times.lock().unwrap().wall
     }
 
-    fn boot_id(&self) -> u128 {
+    fn boot_id(&self) -> u64 {
         self.times.lock().unwrap().boot_id
     }
 
