@@ -202,10 +202,9 @@ const MUTANTS: &[Mutant] = &[
         changes: &[
             (
                 "let own = self.0.get(|| Mutex::new(None));",
-                "let mut inherit = Some(inherit);\n        let own = self.0.get(|| {\n            \
-                 Mutex::new(inherit.take().map(|inherit| self.inherited(&Mutex::new(None), inherit)))\n        });",
+                "let own = self.0.get(|| Mutex::new(Some(self.inherited(&Mutex::new(None), inherit))));",
             ),
-            ("|| self.inherited(own, inherit)", "|| unreachable!()"),
+            ("*state = Some(self.inherited(own, inherit));", "unreachable!();"),
         ],
         killer: "threads_of_a_forked_child_inherit_what_the_parent_had_and_share_it",
     },
@@ -264,6 +263,21 @@ fn cargo(source: &Path, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), said.concat())
 }
 
+fn mutated(what: &str, sound: &str, changes: &[(&str, &str)]) -> String {
+    changes.iter().fold(sound.to_owned(), |text, (there, instead)| {
+        assert_eq!(text.matches(there).count(), 1, "{what}: the source has this not once: {there}");
+        text.replace(there, instead)
+    })
+}
+
+#[test]
+fn every_mutant_has_its_place_in_the_source() {
+    for Mutant { what, file, changes, .. } in MUTANTS {
+        let sound = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+        assert_ne!(mutated(what, &sound, changes), sound);
+    }
+}
+
 #[test]
 #[ignore = "builds the library thirty times; .ci/run runs it"]
 fn every_mutant_is_killed_by_its_model() {
@@ -279,11 +293,7 @@ fn every_mutant_is_killed_by_its_model() {
     let mut survivors = Vec::new();
     for Mutant { what, file, changes, killer } in MUTANTS {
         let sound = fs::read_to_string(root.join(file)).unwrap();
-        let mutated = changes.iter().fold(sound.clone(), |text, (there, instead)| {
-            assert_eq!(text.matches(there).count(), 1, "{what}: {file} has changed and has this not once: {there}");
-            text.replace(there, instead)
-        });
-        fs::write(source.join(file), mutated).unwrap();
+        fs::write(source.join(file), mutated(what, &sound, changes)).unwrap();
         let (builds, said) = cargo(&source, &["--no-run"]);
         assert!(builds, "{what}: {said}");
         let (survives, said) = cargo(&source, &["--", "--exact", &format!("model::{killer}")]);
