@@ -15,19 +15,33 @@ mod traces;
 #[path = "crashes/victims.rs"]
 mod victims;
 
+use std::collections::HashMap;
+use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::{BufReader, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
+use languages::command;
 use server::Server;
 use traces::{Call, calls, traced};
-use victims::{Files, Place, Story, spent, start, wait_until};
+use victims::{Files, Place, Story, line, sleeps, spawn, spent, start, victim, wait_until};
 
 /// Longer than anything takes that is not stuck.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Between two looks at another process.
 const PAUSE: Duration = Duration::from_millis(1);
 const SIGKILL: i32 = 9;
+/// As `tokauth.h` has them.
+const NOT_CACHED: &str = "5";
+const TIMEOUT: &str = "11";
 
 /// How a process comes by its token.
 struct Way {
@@ -174,4 +188,217 @@ fn killed_before_every_system_call() {
         }
         println!("{}: {kills} kills, {lost} of them lost a token, 0 torn, 0 stuck, 0 uncounted", way.name);
     });
+}
+
+fn signal(process: u32, signal: Signal) {
+    kill_process(Pid::from_raw(process.cast_signed()).unwrap(), signal).unwrap();
+}
+
+/// A process that is told to go on by its input.
+fn start_with_input(place: &Place, acts: &[&str], input: impl Into<Stdio>) -> Child {
+    spawn(command(victim(), &place.options).args(acts).stdin(input))
+}
+
+/// Whether it waits for a lock, or has ended: it has slept more often since then than it would for anything else.
+fn waits(process: u32, before: u64) -> bool {
+    sleeps(process) >= before + 5
+}
+
+fn statuses(story: &Story) -> Vec<&str> {
+    story.errors().iter().filter_map(|error| error.split(' ').next()).collect()
+}
+
+/// F-21.
+#[test]
+fn sixty_four_processes_released_together_send_one_request() {
+    let server = Server::start();
+    let place = Place::new(&server, true);
+    server.hold(true);
+    let (barrier, ours) = UnixStream::pair().unwrap();
+    let input = || Stdio::from(OwnedFd::from(barrier.try_clone().unwrap()));
+    let children: Vec<_> = (0..64).map(|_| start_with_input(&place, &["wait", "token", "budget"], input())).collect();
+    let mut told = Vec::new();
+    let mut children = children;
+    for child in &mut children {
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        assert_eq!(line(&mut out), "ready");
+        told.push(out);
+    }
+    let before: Vec<u64> = children.iter().map(|child| sleeps(child.id())).collect();
+    drop((barrier, ours));
+    server.wait_for(1);
+    wait_until("all but one wait", || {
+        let waiting = children.iter().zip(&before).filter(|(child, before)| waits(child.id(), **before));
+        waiting.count() >= 63
+    });
+    server.hold(false);
+    for (child, out) in children.iter_mut().zip(&mut told) {
+        assert_eq!(line(out), format!("token {}", server::token(1)));
+        assert_eq!(line(out), "budget 9999");
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(server.requests(), 1);
+    place.check();
+}
+
+/// F-20: nobody breaks a lock or asks without it, and with a token nobody needs one.
+#[test]
+fn while_a_holder_is_stopped_others_read_or_end_in_time() {
+    for quota in [true, false] {
+        let server = Server::start();
+        let place = Place::new(&server, quota);
+        server.hold(true);
+        let holder = start(&place.options, &["token"]);
+        server.wait_for(1);
+        signal(holder.id(), Signal::STOP);
+        let other = Story::of(start(&place.with("timeout_ms", "300"), &["cached", "token"]));
+        assert_eq!(statuses(&other), [NOT_CACHED, TIMEOUT], "{other:?}");
+        server.hold(false);
+        signal(holder.id(), Signal::CONT);
+        assert_eq!(Story::of(holder).token(), server::token(1));
+        assert_eq!(place.run(&["token"]).token(), server::token(1));
+        assert_eq!(server.requests(), 1);
+
+        server.hold(true);
+        let holder = start(&place.options, &["refresh"]);
+        server.wait_for(2);
+        signal(holder.id(), Signal::STOP);
+        let locks: Vec<_> = place.locks().iter().map(|path| fs::File::open(path).unwrap()).collect();
+        for lock in &locks {
+            rustix::fs::flock(lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+        }
+        assert!(!locks.is_empty());
+        let readers = Story::of(start(&place.with("timeout_ms", "1"), &["cached", "token"]));
+        assert_eq!(readers.tokens(), [server::token(1), server::token(1)], "{readers:?}");
+        drop(locks);
+        server.hold(false);
+        signal(holder.id(), Signal::CONT);
+        assert_eq!(Story::of(holder).token(), server::token(2));
+        assert_eq!(server.requests(), 2);
+    }
+}
+
+/// B-05: the child has a copy of the lock, and so keeps it until it notices that it is not its own.
+#[test]
+fn a_child_of_a_killed_holder_gives_way_when_it_calls_or_ends() {
+    for by_call in [true, false] {
+        let server = Server::start();
+        let place = Place::new(&server, true);
+        server.hold(true);
+        let mut parent = start_with_input(&place, &["forks", "token"], Stdio::piped());
+        server.wait_for(1);
+        parent.stdin.take().unwrap().write_all(b"\n").unwrap();
+        let mut told = BufReader::new(parent.stdout.take().unwrap());
+        let child: u32 = line(&mut told).strip_prefix("child ").unwrap().parse().unwrap();
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        let next = start(&place.options, &["token", "budget"]);
+        let waited = next.id();
+        wait_until("the next waits", || waits(waited, 0));
+        server.hold(false);
+        if by_call {
+            signal(child, Signal::USR1);
+            assert_eq!(line(&mut told), "called");
+        } else {
+            signal(child, Signal::KILL);
+        }
+        let next = Story::of(next);
+        assert_eq!(next.token(), server::token(2), "what the parent was to get is lost");
+        assert_eq!((server.requests(), spent(&next)), (2, 2));
+        if by_call {
+            signal(child, Signal::KILL);
+        }
+    }
+}
+
+/// What is known of one time after another at which four processes want the same token.
+#[derive(Default)]
+struct Rounds {
+    now: usize,
+    tokens: HashMap<usize, usize>,
+    kills: usize,
+    /// How long they live on average.
+    pause: Duration,
+}
+
+/// Kills processes at random moments, of four that are always under way.
+fn kill_at_random(kills: usize) {
+    const MANY: usize = 250; // of one ledger
+    let began = Instant::now();
+    let (mut killed, mut requests, mut lost, mut rounds) = (0, 0, 0, 0);
+    while killed < kills {
+        let server = Server::start();
+        let place = Place::new(&server, true);
+        let audience = |round: usize| place.with("audience", &format!("https://api.example/{round}"));
+        let state = Mutex::new(Rounds { pause: Duration::from_millis(10), ..Rounds::default() });
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    loop {
+                        let (round, pause) = {
+                            let state = state.lock().unwrap();
+                            if state.kills >= MANY.min(kills - killed) {
+                                break;
+                            }
+                            (state.now, state.pause)
+                        };
+                        let mut child = start(&audience(round), &["token"]);
+                        std::thread::sleep(pause.mul_f64(2.0 * chance()));
+                        child.kill().unwrap();
+                        let story = Story::of(child);
+                        let is_killed = story.status.signal() == Some(SIGKILL);
+                        assert!(is_killed || story.status.success() && !story.tokens().is_empty(), "{story:?}");
+                        let mut state = state.lock().unwrap();
+                        state.kills += usize::from(is_killed);
+                        for token in story.tokens() {
+                            let number = server.number(token).unwrap_or_else(|| panic!("torn: {token}"));
+                            assert_eq!(*state.tokens.entry(round).or_insert(number), number, "two tokens at a time");
+                            state.now = state.now.max(round + 1);
+                        }
+                        // So that about a third come to their end.
+                        state.pause = state.pause.mul_f64(if is_killed { 1.1 } else { 0.8 });
+                    }
+                });
+            }
+        });
+        let Rounds { now, tokens, kills, .. } = state.into_inner().unwrap();
+        // Whoever comes next is served, with what the last one got or a token of its own.
+        for round in now.saturating_sub(2)..=now {
+            let next = Story::of(start(&audience(round), &["token"]));
+            let number = server.number(next.token()).unwrap();
+            assert_eq!(tokens.get(&round).unwrap_or(&number), &number);
+        }
+        server.settle();
+        let (counted, sent) = (place.spent(), server.requests());
+        assert!(counted >= sent, "{sent} requests, but {counted} counted");
+        let got = now + 1;
+        assert!(sent >= got && sent <= got + kills, "{sent} requests for {got} tokens, and {kills} kills");
+        place.check();
+        killed += kills;
+        requests += sent;
+        lost += sent - got;
+        rounds += got;
+    }
+    let rate = killed as f64 / began.elapsed().as_secs_f64();
+    println!(
+        "{killed} kills ({rate:.0}/s), {requests} requests for {rounds} tokens, {lost} lost, 0 torn, 0 stuck, 0 uncounted"
+    );
+}
+
+/// From 0 to 1.
+fn chance() -> f64 {
+    (RandomState::new().hash_one(0) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// F-02.
+#[test]
+fn killed_at_random_among_four() {
+    kill_at_random(150);
+}
+
+/// F-02.
+#[test]
+#[ignore = "takes minutes; by hand"]
+fn ten_thousand_random_kills() {
+    kill_at_random(10_000);
 }

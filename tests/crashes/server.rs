@@ -1,4 +1,5 @@
 //! A token endpoint that counts the requests whose body arrived, and knows which tokens it made.
+#![allow(unreachable_pub)] // a part of one test program
 
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -1,4 +1,5 @@
 //! Processes to be killed, and the directory that they share.
+#![allow(unreachable_pub)] // a part of one test program
 
 use std::fs::{DirBuilder, Permissions};
 use std::io::{BufRead as _, BufReader};
@@ -62,11 +63,15 @@ impl Place {
         self.root.join("store")
     }
 
+    /// The files that are locked while a document is changed.
+    pub fn locks(&self) -> Vec<PathBuf> {
+        let paths = fs::read_dir(self.store()).unwrap().map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.extension().is_some_and(|suffix| suffix == "lock")).collect()
+    }
+
     pub fn files(&self) -> Files {
         let entries = fs::read_dir(self.store()).ok()?;
-        let read = |entry: fs::DirEntry| {
-            (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())
-        };
+        let read = |entry: fs::DirEntry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap());
         Some(entries.map(|entry| read(entry.unwrap())).collect())
     }
 
@@ -137,18 +142,16 @@ pub fn spent(story: &Story) -> usize {
 #[derive(Debug)]
 pub struct Story {
     pub lines: Vec<String>,
-    pub complaints: String,
     pub status: ExitStatus,
 }
 
 impl Story {
     pub fn of(child: Child) -> Story {
-        let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+        let Output { status, stdout, .. } = child.wait_with_output().unwrap();
         let text = String::from_utf8(stdout).unwrap();
         // Of a line without an end its process did not live to tell the rest.
         let lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-        let lines = lines.map(str::to_owned).collect();
-        Story { lines, complaints: String::from_utf8_lossy(&stderr).into_owned(), status }
+        Story { lines: lines.map(str::to_owned).collect(), status }
     }
 
     pub fn tokens(&self) -> Vec<&str> {
@@ -175,7 +178,7 @@ pub fn victim() -> &'static Path {
 
 pub fn spawn(command: &mut Command) -> Child {
     let name = command.get_program().to_owned();
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = command.stdout(Stdio::piped()).spawn();
     child.unwrap_or_else(|e| panic!("{name:?} cannot be run: {e}; install {name:?} (Debian: apt-get install strace)"))
 }
 
