@@ -2,6 +2,7 @@
 #![allow(unreachable_pub)] // a part of one test program
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::process::Child;
 
@@ -15,28 +16,50 @@ pub struct Call {
     pub name: String,
     pub nth: usize,
     pub text: String,
-    /// How many token requests had left before it.
+    pub before: Passed,
+    pub after: Passed,
+}
+
+/// What a process had done by then.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Passed {
+    /// How many token requests had left.
     pub sent: usize,
-    /// How often a token's document had been replaced before it.
+    /// How often a token's document had been replaced.
     pub renamed: usize,
 }
 
 impl Call {
-    /// The body of a token request leaves.
-    pub fn sends(&self) -> bool {
-        self.text.starts_with("send") && self.text.contains("grant_type=")
+    /// What makes `strace` do that to this call, and where it tells of it.
+    pub fn strike(&self, what: &str, trace: &str) -> Vec<String> {
+        let Call { name, nth, .. } = self;
+        // A lock that is not to be had shows that somebody waits.
+        let only = format!("trace=flock,{name}");
+        let inject = format!("inject={name}:{what}:when={nth}");
+        ["-f", "-o", trace, "-e", &only, "-e", &inject].map(str::to_owned).to_vec()
     }
 
-    /// A token's document is replaced.
-    pub fn renames(&self) -> bool {
-        let mut names = self.text.split('"').skip(1).step_by(2);
-        self.text.starts_with("rename")
-            && names.nth(1).is_some_and(|to| to.starts_with("token-") && !to.ends_with(".aside"))
+    /// The system may refuse it.
+    pub fn can_fail(&self) -> bool {
+        let of_memory = ["mmap", "munmap", "mremap", "mprotect", "madvise", "brk"];
+        let of_process = ["getpid", "geteuid", "futex", "exit_group", "close", "fcntl", "ioctl", "prlimit64"];
+        !of_memory.iter().chain(&of_process).any(|name| *name == self.name) && !self.text.starts_with("write(1,")
     }
 }
 
+/// The body of a token request leaves.
+fn sends(text: &str) -> bool {
+    text.starts_with("send") && text.contains("grant_type=")
+}
+
+/// A token's document is replaced.
+fn renames(text: &str) -> bool {
+    let mut names = text.split('"').skip(1).step_by(2);
+    text.starts_with("rename") && names.nth(1).is_some_and(|to| to.starts_with("token-") && !to.ends_with(".aside"))
+}
+
 /// Runs a process under `strace` with these arguments.
-pub fn traced(place: &Place, arguments: &[&str], acts: &[&str]) -> Child {
+pub fn traced(place: &Place, arguments: &[impl AsRef<OsStr>], acts: &[&str]) -> Child {
     spawn(command("strace", &place.options).arg("-qq").args(arguments).arg(victim()).args(acts))
 }
 
@@ -52,7 +75,7 @@ pub fn calls(place: &Place, acts: &[&str]) -> Vec<Call> {
 pub fn read(trace: &[u8], root: &str) -> Vec<Call> {
     let trace = String::from_utf8_lossy(trace);
     let (mut counts, mut calls): (HashMap<&str, usize>, Vec<Call>) = Default::default();
-    let (mut sent, mut renamed) = (0, 0);
+    let mut before = Passed::default();
     for text in trace.lines() {
         let Some((name, _)) = text.split_once('(').filter(|(name, _)| !name.contains(' ')) else { continue };
         // Each thread has counts of its own.
@@ -62,10 +85,10 @@ pub fn read(trace: &[u8], root: &str) -> Vec<Call> {
         if calls.is_empty() && !text.contains(root) {
             continue;
         }
-        let call = Call { name: name.to_owned(), nth: *nth, text: text.to_owned(), sent, renamed };
-        sent += usize::from(call.sends());
-        renamed += usize::from(call.renames());
-        calls.push(call);
+        let sent = before.sent + usize::from(sends(text));
+        let after = Passed { sent, renamed: before.renamed + usize::from(renames(text)) };
+        calls.push(Call { name: name.to_owned(), nth: *nth, text: text.to_owned(), before, after });
+        before = after;
     }
     calls
 }
