@@ -39,13 +39,26 @@ impl Call {
         ["-f", "-o", trace, "-e", &only, "-e", &inject].map(str::to_owned).to_vec()
     }
 
-    /// The system may refuse it.
-    pub fn can_fail(&self) -> bool {
-        let of_memory = ["mmap", "munmap", "mremap", "mprotect", "madvise", "brk"];
-        let of_process = ["getpid", "geteuid", "futex", "exit_group", "close", "fcntl", "ioctl", "prlimit64"];
-        !of_memory.iter().chain(&of_process).any(|name| *name == self.name) && !self.text.starts_with("write(1,")
+    /// What the system may say instead.
+    pub fn refusals(&self) -> Vec<&'static str> {
+        let of = |names: &&[&str]| names.iter().any(|name| self.name.starts_with(name));
+        let is_told = self.text.starts_with("write(1,"); // what the victim prints
+        REFUSALS.iter().filter(|(_, names)| of(names) && !is_told).map(|(error, _)| *error).collect()
     }
 }
+
+/// What can go wrong with calls whose names begin so.
+#[rustfmt::skip]
+const REFUSALS: [(&str, &[&str]); 6] = [
+    ("EIO", &["open", "read", "write", "stat", "newfstatat", "fstat", "mkdir", "fchmod", "flock", "fsync", "rename",
+        "unlink", "socket", "connect", "poll", "send", "recv", "setsockopt", "getrandom"]),
+    ("ENOSPC", &["open", "mkdir", "write", "fsync", "rename"]),
+    ("EACCES", &["open", "stat", "newfstatat", "mkdir", "fchmod", "rename", "unlink", "socket", "connect"]),
+    ("EROFS", &["open", "mkdir", "fchmod", "rename", "unlink"]),
+    ("EMFILE", &["open", "socket"]),
+    (INTERRUPTED, &["open", "read", "write", "flock", "connect", "poll", "send", "recv", "getrandom"]),
+];
+pub const INTERRUPTED: &str = "EINTR";
 
 /// The body of a token request leaves.
 fn sends(text: &str) -> bool {

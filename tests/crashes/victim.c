@@ -84,6 +84,7 @@ static void live_on(const sigset_t *signals)
     int signal;
     tokauth_token *token = NULL;
 
+    alarm(LIMIT_S); /* that of its parent is not for it */
     printf("child %ld\n", (long)getpid());
     sigwait(signals, &signal);
     tokauth_client_token(client, TOKAUTH_CACHED_ONLY, &token, NULL);
