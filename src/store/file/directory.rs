@@ -117,7 +117,7 @@ impl<'a> Directory<'a> {
         };
         // Whoever deletes the file lets others lock another one.
         let named = || fs::statat(&self.fd, &*self.file(suffix), AtFlags::SYMLINK_NOFOLLOW);
-        let locked = fs::flock(&fd, FlockOperation::NonBlockingLockExclusive);
+        let locked = retry_on_intr(|| fs::flock(&fd, FlockOperation::NonBlockingLockExclusive));
         match locked.and_then(|()| Ok((fs::fstat(&fd)?, named()?))) {
             Ok((locked, named)) => Ok(Some(fd).filter(|_| same(&locked, &named))),
             Err(Errno::WOULDBLOCK | Errno::NOENT) => Ok(None),
