@@ -210,7 +210,7 @@ fn killed_before_every_system_call() {
 
 /// F-20, F-21, F-34: whoever can use what is in the store has it at once, the others wait and go on when it is dead.
 #[test]
-#[ignore = "takes half a minute and strace; .ci/run asks for it"]
+#[ignore = "takes a minute and strace; .ci/run asks for it"]
 fn stopped_at_every_system_call_and_killed_while_another_waits() {
     in_pairs(STOPPED, |way| {
         let scene = Scene::of(way);
@@ -252,7 +252,7 @@ fn stopped_at_every_system_call_and_killed_while_another_waits() {
 
 /// F-01: of two that want the same token, the one that waits for the other.
 #[test]
-#[ignore = "takes half a minute and strace; .ci/run asks for it"]
+#[ignore = "takes a minute and strace; .ci/run asks for it"]
 fn killed_before_every_system_call_of_a_wait() {
     let scene = Scene::of(&WAYS[0]);
     let (server, place) = (&scene.server, &scene.place);
@@ -279,7 +279,7 @@ fn killed_before_every_system_call_of_a_wait() {
     };
     let trace = TempFile::new("");
     contend(&["-s", "300", "-o", trace.path()].map(str::to_owned), &trace);
-    let calls = traces::read(&fs::read(trace.path()).unwrap(), place.root());
+    let calls = traces::read(&fs::read(trace.path()).unwrap(), &place.store());
     let mut kills = 0;
     for call in &calls {
         let _about = About(format!("killed before {}", call.text));
@@ -330,12 +330,16 @@ struct Mortal(u32);
 
 impl Drop for Mortal {
     fn drop(&mut self) {
-        let _ = kill_process(Pid::from_raw(self.0.cast_signed()).unwrap(), Signal::KILL);
+        let _ = kill_process(pid(self.0), Signal::KILL); // it may have ended
     }
 }
 
 fn signal(process: u32, signal: Signal) {
-    kill_process(Pid::from_raw(process.cast_signed()).unwrap(), signal).unwrap();
+    kill_process(pid(process), signal).unwrap();
+}
+
+fn pid(process: u32) -> Pid {
+    Pid::from_raw(i32::try_from(process).unwrap()).unwrap()
 }
 
 /// A process that is told to go on by its input.

@@ -81,11 +81,11 @@ pub fn calls(place: &Place, acts: &[&str]) -> Vec<Call> {
     let file = TempFile::new("");
     let story = Story::of(traced(place, &["-s", "300", "-o", file.path()], acts));
     assert!(story.status.success() && story.errors().is_empty(), "{acts:?}: {story:?}");
-    read(&fs::read(file.path()).unwrap(), place.root())
+    read(&fs::read(file.path()).unwrap(), &place.store())
 }
 
-/// The calls of a trace, from the first that names `root`.
-pub fn read(trace: &[u8], root: &str) -> Vec<Call> {
+/// The calls of a trace, from the first that names `store`.
+pub fn read(trace: &[u8], store: &str) -> Vec<Call> {
     let trace = String::from_utf8_lossy(trace);
     let (mut counts, mut calls): (HashMap<&str, usize>, Vec<Call>) = Default::default();
     let mut before = Passed::default();
@@ -95,7 +95,7 @@ pub fn read(trace: &[u8], root: &str) -> Vec<Call> {
         assert!(!name.starts_with("clone"), "a victim has one thread: {text}");
         let nth = counts.entry(name).or_default();
         *nth += 1;
-        if calls.is_empty() && !text.contains(root) {
+        if calls.is_empty() && !text.contains(store) {
             continue;
         }
         let sent = before.sent + usize::from(sends(text));

@@ -7,12 +7,12 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as 
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use std::{fs, thread};
 
 use crate::languages::{command, compile};
 use crate::server::Server;
+use crate::temp::TempDir;
 use crate::{LIMIT, PAUSE};
 
 /// What a budget of these tests has, so many that none is ever spent.
@@ -20,7 +20,7 @@ const BUDGET: i64 = 10_000;
 
 /// A store's directory, and what a process must be told to use it.
 pub struct Place {
-    root: PathBuf,
+    root: TempDir,
     pub options: Vec<(String, String)>,
 }
 
@@ -29,12 +29,9 @@ pub type Files = Option<Vec<(String, Vec<u8>)>>;
 
 impl Place {
     pub fn new(server: &Server, quota: bool) -> Place {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("tokauth-crash-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let root = std::env::temp_dir().join(name);
-        DirBuilder::new().mode(0o700).create(&root).unwrap();
+        let root = TempDir::new();
         let quota = if quota { format!("{BUDGET}/month") } else { "none".to_owned() };
-        let store = format!("file:{}/store", root.display());
+        let store = format!("file:{}", root.join("store"));
         let options = [
             ("provider", "calenso"),
             ("client_id", "victim"),
@@ -54,12 +51,8 @@ impl Place {
         options
     }
 
-    /// Whose mention in a trace means that the store is being used.
-    pub fn root(&self) -> &str {
-        self.root.to_str().unwrap()
-    }
-
-    fn store(&self) -> PathBuf {
+    /// Its mention in a trace means that the store is being used.
+    pub fn store(&self) -> String {
         self.root.join("store")
     }
 
@@ -83,7 +76,7 @@ impl Place {
         let Some(files) = files else { return };
         DirBuilder::new().mode(0o700).create(self.store()).unwrap();
         for (name, content) in files {
-            let path = self.store().join(name);
+            let path = self.root.join(&format!("store/{name}"));
             fs::write(&path, content).unwrap();
             fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
         }
@@ -91,7 +84,7 @@ impl Place {
 
     /// Nothing lies there but what belongs there, for nobody else to see.
     pub fn check(&self) {
-        for entry in fs::read_dir(&self.root).unwrap().chain(fs::read_dir(self.store()).into_iter().flatten()) {
+        for entry in fs::read_dir(self.root.join("")).unwrap().chain(fs::read_dir(self.store()).into_iter().flatten()) {
             let entry = entry.unwrap();
             let (name, found) = (entry.file_name().into_string().unwrap(), entry.metadata().unwrap());
             let is_document = || {
@@ -123,12 +116,6 @@ impl Place {
     /// How many requests the ledger counts.
     pub fn spent(&self) -> usize {
         spent(&self.run(&["budget"]))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.root);
     }
 }
 
