@@ -9,7 +9,7 @@ use crate::date::rfc3339_text;
 use crate::error::{Error, ErrorKind, Step};
 use crate::hash::sha256;
 use crate::log::LogLevel;
-use crate::quota::{self, Budget, Standing, Unreadable, told};
+use crate::quota::{self, Bucket, Budget, Standing, Unreadable, told};
 use crate::request::Random;
 use crate::response::Reply;
 use crate::settings::{Settings, part_of};
@@ -39,6 +39,13 @@ pub struct Allowance {
 /// A request that is about to be sent, and counts already.
 #[derive(Debug)]
 pub(crate) struct Reserved(u64);
+
+/// What a reply tells.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    date: Option<i64>,
+    told: Vec<Bucket>,
+}
 
 impl<'a> Ledger<'a> {
     pub(crate) fn new(
@@ -93,15 +100,19 @@ impl<'a> Ledger<'a> {
         Ok(Reserved(id))
     }
 
-    /// What became of the request; `is_spent`: it may have brought a token. If that cannot be written down, it did.
-    pub(crate) fn settle(&self, reserved: &Reserved, reply: Option<&Reply>, is_spent: bool, deadline: &Deadline) {
-        let date = reply.and_then(Reply::date);
+    /// What a reply tells of the provider's time and count.
+    pub(crate) fn heard(&self, reply: &Reply) -> Heard {
         let headers = self.settings.provider.limits.quota_headers.iter();
-        let told = headers.filter_map(|name| reply?.header(name)).flat_map(told).collect::<Vec<_>>();
+        Heard { date: reply.date(), told: headers.filter_map(|name| reply.header(name)).flat_map(told).collect() }
+    }
+
+    /// What became of the request; `is_spent`: it may have brought a token. If that cannot be written down, it did.
+    pub(crate) fn settle(&self, reserved: &Reserved, heard: &Heard, is_spent: bool, deadline: &Deadline) {
+        let Heard { date, told } = heard;
         let changed = self.change(deadline, &mut |ledger, now| {
             match is_spent {
-                true => ledger.settle(reserved.0, date, &told, now),
-                false => ledger.refund(reserved.0, date, &told, now),
+                true => ledger.settle(reserved.0, *date, told, now),
+                false => ledger.refund(reserved.0, *date, told, now),
             }
             self.account.spent(|own| ledger.recall(own));
             Ok(())

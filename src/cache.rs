@@ -256,7 +256,7 @@ impl Slot {
             _ => {}
         }
         if let (Need::Any, Some(cached)) = (call.need, &state.cached) {
-            match cached.lifetime.to_wait_for(nanos(now)).map(Duration::from_nanos) {
+            match cached.lifetime.awaited_end(nanos(now)).map(Duration::from_nanos) {
                 Some(end) if end <= call.deadline.at => return Decision::WaitOut(end),
                 Some(_) => return Decision::Serve(Ok(cached.token.clone())), // as it is
                 None => {}

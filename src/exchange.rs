@@ -112,7 +112,7 @@ impl Exchange<'_> {
                 Need::New => known.brake.is_closed(now) || kept.sent.age(&share.now()) <= now.saturating_sub(began),
             };
             // A scarce token in its last moments: none is asked for before they are over.
-            match fetched.lifetime.to_wait_for(nanos(now)).map(Duration::from_nanos) {
+            match fetched.lifetime.awaited_end(nanos(now)).map(Duration::from_nanos) {
                 Some(end) if answers && end <= deadline.at => self.clock.sleep(end),
                 _ if answers => {
                     self.counters.add(Counter::StoreHits);
@@ -157,6 +157,7 @@ impl Exchange<'_> {
                     }
                     true
                 }));
+                self.settle(&issued, deadline);
                 if issued.ends_trouble {
                     self.warned(share.meet(&self.account.met(credential, self.clock.since_boot()), deadline));
                 }
@@ -273,7 +274,7 @@ impl Exchange<'_> {
         }
         let lifetime = self.lifetime(kept, &Stamp::now(&**self.clock))?;
         let now = nanos(self.clock.since_boot());
-        let is_alive = now < lifetime.fresh_until(self.settings.wishes) || lifetime.to_wait_for(now).is_some();
+        let is_alive = now < lifetime.fresh_until(self.settings.wishes) || lifetime.awaited_end(now).is_some();
         let token = self.token(&kept.value, &kept.token_type, kept.scope.as_deref(), kept.expires_at()).ok()?;
         is_alive.then_some((kept, Fetched { token, lifetime }))
     }

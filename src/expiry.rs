@@ -77,7 +77,7 @@ impl Lifetime {
     }
 
     /// Its end, if it is too near for the token to be handed out and too far for another to be asked for.
-    pub(crate) fn to_wait_for(&self, now: u64) -> Option<u64> {
+    pub(crate) fn awaited_end(&self, now: u64) -> Option<u64> {
         let is_last = self.scarce && (self.fresh_until(Wishes::NONE)..self.ends).contains(&now);
         is_last.then_some(self.ends)
     }

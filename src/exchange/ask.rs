@@ -5,7 +5,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::account::Turn;
-use crate::budget::Ledger;
+use crate::budget::{Heard, Ledger, Reserved};
 use crate::cache::{Counter, Fetched};
 use crate::clock::{Deadline, Stamp};
 use crate::cooldown::{Attempts, Failure};
@@ -32,6 +32,8 @@ pub(super) struct Issued {
     pub(super) sent: Stamp,
     /// From there to the reply.
     pub(super) took: Duration,
+    /// What the ledger has not been told yet: the token is kept first, so that a death in between loses none.
+    unsettled: Option<(Reserved, Heard)>,
     /// Until then the endpoint had held something against the credential.
     pub(super) ends_trouble: bool,
 }
@@ -111,9 +113,6 @@ impl Exchange<'_> {
         self.account.succeeded(credential);
         issued.ends_trouble = trouble;
         self.came(&issued.fetched, self.clock.since_boot().saturating_sub(began));
-        if let Some(ledger) = &ledger {
-            ledger.tell(issued.fetched.lifetime.life);
-        }
         Ok(issued)
     }
 
@@ -189,16 +188,16 @@ impl Exchange<'_> {
             Ok(body.text)
         });
         self.show(&head, shown);
-        let settle = |reply: Option<&Reply>, is_spent| {
+        let settle = |heard: &Heard, is_spent| {
             if let (Some(ledger), Some(reserved)) = (ledger, &reserved) {
-                ledger.settle(reserved, reply, is_spent, deadline);
+                ledger.settle(reserved, heard, is_spent, deadline);
             }
         };
         let reply = match outcome {
             Ok(Sent::Reply(reply)) => reply,
             Ok(Sent::Lost(error)) => return Err(error.with_class(RetryClass::Ambiguous).into()),
             Err(error) => {
-                settle(None, false);
+                settle(&Heard::default(), false);
                 return Err(error.into());
             }
         };
@@ -215,19 +214,28 @@ impl Exchange<'_> {
             (least > bound || most < -bound, most > bound || least < -bound)
         });
         let issued = self.judge(&reply, &secrets, signed, received);
-        settle(
-            Some(&reply),
-            issued.as_ref().map_or_else(|error| error.retry_class() == RetryClass::Ambiguous, |_| true),
-        );
         if issued.is_ok() && surely {
             self.account.distrust(credential, received); // it was taken all the same
         }
-        issued.map_err(|error| {
-            let now_told = self.account.time(signed.sent, signed.wall);
-            let differs = now_told.as_secs() != signed.told.as_secs();
-            let mistimed = error.kind() == ErrorKind::Denied && maybe && differs;
-            Failed { error, mistimed, corrected: signed.told != signed.wall }
-        })
+        let heard = ledger.map(|ledger| ledger.heard(&reply)).unwrap_or_default();
+        match issued {
+            Ok(issued) => Ok(Issued { unsettled: reserved.map(|reserved| (reserved, heard)), ..issued }),
+            Err(error) => {
+                settle(&heard, error.retry_class() == RetryClass::Ambiguous);
+                let now_told = self.account.time(signed.sent, signed.wall);
+                let differs = now_told.as_secs() != signed.told.as_secs();
+                let mistimed = error.kind() == ErrorKind::Denied && maybe && differs;
+                Err(Failed { error, mistimed, corrected: signed.told != signed.wall })
+            }
+        }
+    }
+
+    /// Tells the ledger of a request that brought a token.
+    pub(super) fn settle(&self, issued: &Issued, deadline: &Deadline) {
+        if let (Some(ledger), Some((reserved, heard))) = (self.ledger(), &issued.unsettled) {
+            ledger.settle(reserved, heard, true, deadline);
+            ledger.tell(issued.fetched.lifetime.life);
+        }
     }
 
     fn time(&self) -> Signed {
@@ -266,7 +274,7 @@ impl Exchange<'_> {
         let token = self.token(&grant.token, token_type, grant.scope.as_deref(), expires_at)?;
         let sent = Stamp { boot_id: self.clock.boot_id(), since_boot: signed.sent, since_epoch: signed.wall };
         let fetched = Fetched { token, lifetime: self.life_of(signed.sent, received, life) };
-        Ok(Issued { fetched, sent, took: received.saturating_sub(signed.sent), ends_trouble: false })
+        Ok(Issued { fetched, sent, took: received.saturating_sub(signed.sent), unsettled: None, ends_trouble: false })
     }
 
     /// With the headers that an API call needs.
