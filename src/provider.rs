@@ -4,17 +4,16 @@
 //! one placeholder keeps the value's type; a text with an absent input is left out as a whole.
 
 mod check;
-mod place;
+mod read;
 mod template;
 
 use std::borrow::Cow;
-use std::fmt;
 use std::time::Duration;
 
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde_json::Value;
 
 pub(crate) use check::{PLAIN_HEADERS, RESERVED_HEADERS, SHARED, is_header_value};
-use place::{place, without_value};
+use read::{Fault, Found, Read, object, words};
 pub(crate) use template::{Ordered, Piece, Pointer, Template};
 
 use crate::error::{Error, ErrorKind};
@@ -38,55 +37,62 @@ pub(crate) const CLIENT_SECRET: &str = "client_secret";
 pub(crate) const TOKEN: &str = "token";
 
 /// What a provider wants and how it answers.
-#[derive(Debug, serde::Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(title = "A provider for libtokauth"))]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(title = "A provider for libtokauth", deny_unknown_fields))]
 pub(crate) struct Provider {
     /// Where an editor finds this schema; read by nothing else.
-    #[serde(rename = "$schema", default)]
+    #[cfg_attr(test, schemars(rename = "$schema", default))]
     _schema: Option<String>,
     /// Lower-case letters, digits and hyphens.
     #[cfg_attr(test, schemars(regex(pattern = schema::NAME)))]
     pub(crate) name: String,
     /// One line for people.
-    #[serde(rename = "about")]
+    #[cfg_attr(test, schemars(rename = "about"))]
     _about: String,
     /// The pages that the facts come from.
-    #[serde(rename = "sources", default)]
+    #[cfg_attr(test, schemars(rename = "sources", default))]
     _sources: Vec<String>,
     /// The token endpoint; without one the option `token_url` is required.
     pub(crate) token_url: Option<Template>,
     /// The inputs it takes besides client id and secret, and rules for them.
-    #[serde(default)]
+    #[cfg_attr(test, schemars(default))]
     pub(crate) inputs: Ordered<Input>,
     /// Values made anew for each attempt, in this order.
-    #[serde(default)]
+    #[cfg_attr(test, schemars(default))]
     pub(crate) computed: Ordered<Computed>,
     /// What is sent.
     pub(crate) request: Request,
     /// What is answered; what is not said is as in RFC 6749.
-    #[serde(default)]
+    #[cfg_attr(test, schemars(default))]
     pub(crate) response: Response,
     /// What calls of the provider's API need.
     pub(crate) api: Api,
     /// What the provider bounds.
-    #[serde(default)]
+    #[cfg_attr(test, schemars(default))]
     pub(crate) limits: Limits,
     /// The text it was read from: two descriptions are the same if their texts are.
-    #[serde(skip)]
+    #[cfg_attr(test, schemars(skip))]
     pub(crate) source: Cow<'static, str>,
 }
 
+object!(Provider
+    needs { "name": name, "about": _about, "request": request, "api": api }
+    takes {
+        "$schema": _schema, "sources": _sources, "token_url": token_url, "inputs": inputs, "computed": computed,
+        "response": response, "limits": limits,
+    }
+    besides { source }
+);
+
 /// An option of the provider's own, or a standard one that it takes.
-#[derive(Debug, Default, serde::Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Input {
     /// A few words for people.
-    #[serde(rename = "about")]
+    #[cfg_attr(test, schemars(rename = "about"))]
     _about: Option<String>,
     /// What its text means; plain text unless set.
-    #[serde(rename = "type")]
+    #[cfg_attr(test, schemars(rename = "type"))]
     pub(crate) kind: InputKind,
     /// Without it there is no client.
     pub(crate) required: bool,
@@ -98,10 +104,14 @@ pub(crate) struct Input {
     pub(crate) max_length: Option<usize>,
 }
 
+object!(Input takes {
+    "about": _about, "type": kind, "required": required, "default": default, "min_length": min_length,
+    "max_length": max_length,
+});
+
 /// What the text of an input means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
 pub(crate) enum InputKind {
     /// Anything.
     #[default]
@@ -112,10 +122,11 @@ pub(crate) enum InputKind {
     Duration,
 }
 
+words!(InputKind { "text": Text, "base_url": BaseUrl, "duration": Duration });
+
 /// A value made for one attempt.
-#[derive(Debug, serde::Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
 pub(crate) enum Computed {
     /// The time of signing since 1970: a number.
     UnixTime(TimeUnit),
@@ -127,17 +138,36 @@ pub(crate) enum Computed {
     HmacSha256(Hmac),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
+impl Read for Computed {
+    fn read(found: &Found<'_>) -> Result<Computed, Fault> {
+        type Kind = fn(&Found<'_>) -> Result<Computed, Fault>;
+        const KINDS: [(&str, Kind); 4] = [
+            ("unix_time", |value| TimeUnit::read(value).map(Computed::UnixTime)),
+            ("random", |value| usize::read(value).map(Computed::Random)),
+            ("length_of", |value| value.text().map(Computed::LengthOf)),
+            ("hmac_sha256", |value| Hmac::read(value).map(Computed::HmacSha256)),
+        ];
+        match &found.members()?[..] {
+            [(name, json)] => {
+                let value = found.within(name, json);
+                value.choose(name, &KINDS)?(&value)
+            }
+            _ => Err(found.invalid("value", "one member, named as what is computed")),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
 pub(crate) enum TimeUnit {
     Seconds,
     Milliseconds,
 }
 
-#[derive(Debug, serde::Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+words!(TimeUnit { "seconds": Seconds, "milliseconds": Milliseconds });
+
+#[derive(Debug)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub(crate) struct Hmac {
     /// What is signed: of values that are always there.
     pub(crate) message: Template,
@@ -145,10 +175,11 @@ pub(crate) struct Hmac {
     pub(crate) encoding: Encoding,
 }
 
+object!(Hmac needs { "message": message, "encoding": encoding });
+
 /// How the bytes of a signature are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
 pub(crate) enum Encoding {
     /// Lower-case hexadecimal.
     Hex,
@@ -158,28 +189,30 @@ pub(crate) enum Encoding {
     Base64url,
 }
 
-#[derive(Debug, serde::Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+words!(Encoding { "hex": Hex, "base64": Base64, "base64url": Base64url });
+
+#[derive(Debug)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub(crate) struct Request {
     /// The ways to show client id and secret that the option `auth` may name, the default first. None: they are used in
     /// the fields or in a signature.
-    #[serde(default)]
+    #[cfg_attr(test, schemars(default))]
     pub(crate) auth: Vec<Auth>,
     /// How the fields are written.
     pub(crate) body: BodyKind,
     /// Besides those of every request. May hold `{client_secret}`, for providers that take it there.
-    #[serde(default)]
+    #[cfg_attr(test, schemars(default))]
     pub(crate) headers: Ordered<Template>,
     /// The body, in this order.
-    #[serde(default)]
+    #[cfg_attr(test, schemars(default))]
     pub(crate) fields: Ordered<Field>,
 }
 
+object!(Request needs { "body": body } takes { "auth": auth, "headers": headers, "fields": fields });
+
 /// RFC 6749 section 2.3.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
 pub(crate) enum Auth {
     /// `client_id` and `client_secret` as fields of the body.
     Post,
@@ -189,20 +222,18 @@ pub(crate) enum Auth {
     BasicRaw,
 }
 
-impl Auth {
-    pub(crate) const ALL: [(&str, Auth); 3] =
-        [("post", Auth::Post), ("basic", Auth::Basic), ("basic_raw", Auth::BasicRaw)];
-}
+words!(Auth { "post": Post, "basic": Basic, "basic_raw": BasicRaw });
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
 pub(crate) enum BodyKind {
     /// `application/json`: one object.
     Json,
     /// `application/x-www-form-urlencoded`.
     Form,
 }
+
+words!(BodyKind { "json": Json, "form": Form });
 
 /// A field of the body.
 #[derive(Debug)]
@@ -214,47 +245,31 @@ pub(crate) enum Field {
     EachOf(String),
 }
 
-impl<'de> Deserialize<'de> for Field {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Field, D::Error> {
-        struct Scalar;
-        impl<'de> Visitor<'de> for Scalar {
-            type Value = Field;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, a whole number, a boolean or {\"each_of\": …}")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Field, E> {
-                Template::parse(text).map(Field::Text).map_err(E::custom)
-            }
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Field, E> {
-                Ok(Field::Number(number))
-            }
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Field, E> {
-                i64::try_from(number).map(Field::Number).map_err(E::custom)
-            }
-            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Field, E> {
-                Ok(Field::Bool(value))
-            }
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Field, A::Error> {
-                let each = Each::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                Ok(Field::EachOf(each.each_of))
-            }
-        }
-        deserializer.deserialize_any(Scalar)
+impl Read for Field {
+    fn read(found: &Found<'_>) -> Result<Field, Fault> {
+        let field = match found.value()? {
+            Value::String(_) => return Template::read(found).map(Field::Text),
+            Value::Object(_) => return Each::read(found).map(|each| Field::EachOf(each.each_of)),
+            Value::Bool(value) => Some(Field::Bool(value)),
+            Value::Number(number) => number.as_i64().map(Field::Number),
+            Value::Null | Value::Array(_) => None,
+        };
+        field.ok_or_else(|| found.invalid("type", "a text, a whole number, a boolean or {\"each_of\": …}"))
     }
 }
 
-#[derive(serde::Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 struct Each {
     /// The input whose words are sent.
     each_of: String,
 }
 
+object!(Each needs { "each_of": each_of });
+
 /// Where things are in a reply: JSON pointers (RFC 6901). What is not said is as in RFC 6749 sections 5.1 and 5.2.
-#[derive(Debug, serde::Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Response {
     /// The token: `/access_token` unless set.
     pub(crate) token: Pointer,
@@ -265,7 +280,7 @@ pub(crate) struct Response {
     /// Its end: `/expires_in` in seconds unless set. A JWT's own `exp` counts where the reply says nothing.
     pub(crate) expiry: Expiry,
     /// JSON pointers to members that must have these values, or the reply is a refusal.
-    pub(crate) expect: Ordered<serde_json::Value>,
+    pub(crate) expect: Ordered<Value>,
     /// Where the provider's own code is in a refusal: the first that is there. `/error` unless set, then where Okta,
     /// Fitbit, UPS, WeChat and others have it. What stands under a name that begins with `err`, and a code that
     /// `errors` knows, make any reply a refusal.
@@ -281,6 +296,12 @@ pub(crate) struct Response {
     /// The duration input that asks for a life.
     pub(crate) requested_life: Option<String>,
 }
+
+object!(Response takes {
+    "token": token, "token_type": token_type, "scope": scope, "expiry": expiry, "expect": expect,
+    "error_code": error_code, "error_message": error_message, "retry_after": retry_after, "errors": errors,
+    "default_ttl_s": default_ttl_s, "requested_life": requested_life,
+});
 
 impl Default for Response {
     fn default() -> Response {
@@ -331,22 +352,22 @@ fn pointers(texts: &[&str]) -> Vec<Pointer> {
     texts.iter().map(|text| Pointer((*text).into())).collect()
 }
 
-#[derive(Debug, serde::Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub(crate) struct Expiry {
     /// Where it stands.
     pub(crate) at: Pointer,
     /// What it counts, and from when.
     pub(crate) unit: ExpiryUnit,
     /// Zero says nothing about the end, instead of "now".
-    #[serde(default)]
+    #[cfg_attr(test, schemars(default))]
     pub(crate) zero_is_unknown: bool,
 }
 
-#[derive(Debug, serde::Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+object!(Expiry needs { "at": at, "unit": unit } takes { "zero_is_unknown": zero_is_unknown });
+
+#[derive(Debug)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub(crate) struct Wait {
     /// Where it stands.
     pub(crate) at: Pointer,
@@ -354,9 +375,10 @@ pub(crate) struct Wait {
     pub(crate) unit: TimeUnit,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
+object!(Wait needs { "at": at, "unit": unit });
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
 pub(crate) enum ExpiryUnit {
     /// Seconds from now.
     Seconds,
@@ -366,10 +388,11 @@ pub(crate) enum ExpiryUnit {
     Epoch,
 }
 
+words!(ExpiryUnit { "seconds": Seconds, "milliseconds": Milliseconds, "epoch": Epoch });
+
 /// What a refusal with this HTTP status and this code means.
-#[derive(Debug, serde::Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub(crate) struct Meaning {
     /// The HTTP status; any unless set.
     pub(crate) status: Option<u16>,
@@ -382,9 +405,10 @@ pub(crate) struct Meaning {
     pub(crate) hint: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
+object!(Meaning needs { "hint": hint } takes { "status": status, "code": code, "kind": kind });
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
 pub(crate) enum RefusalKind {
     /// Asking again unchanged is pointless.
     Denied,
@@ -393,6 +417,8 @@ pub(crate) enum RefusalKind {
     /// The provider is at fault: ask again later.
     Server,
 }
+
+words!(RefusalKind { "denied": Denied, "rate_limited": RateLimited, "server": Server });
 
 impl From<RefusalKind> for ErrorKind {
     fn from(kind: RefusalKind) -> ErrorKind {
@@ -405,18 +431,18 @@ impl From<RefusalKind> for ErrorKind {
 }
 
 /// How a token is shown to the provider's API.
-#[derive(Debug, serde::Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub(crate) struct Api {
     /// All headers that an API call needs; one at least holds `{token}`.
     pub(crate) headers: Ordered<Template>,
 }
 
+object!(Api needs { "headers": headers });
+
 /// What the provider bounds; told in errors.
-#[derive(Debug, Default, serde::Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Limits {
     /// A signature may be this many seconds away from the provider's clock.
     pub(crate) clock_s: Option<u64>,
@@ -428,6 +454,10 @@ pub(crate) struct Limits {
     pub(crate) quota_headers: Vec<String>,
 }
 
+object!(Limits takes {
+    "clock_s": clock_s, "lockout": lockout, "quota": quota, "quota_headers": quota_headers,
+});
+
 impl Provider {
     /// The built-in description of that name.
     pub(crate) fn built_in(name: &str) -> Option<Result<Provider, Error>> {
@@ -437,13 +467,10 @@ impl Provider {
 
     /// Reads and checks a description; the error says where it is broken and why.
     pub(crate) fn parse(text: Cow<'static, str>) -> Result<Provider, Error> {
-        let mut provider: Provider =
-            serde_json::from_str(&text).map_err(|e| match text.trim_start().starts_with('{') {
-                true => broken(place(&text, &e), &without_value(&e)),
-                // Any other file may stand here by mistake, and its text is nobody's business.
-                false => broken("the top".to_owned(), "this is not a JSON object"),
-            })?;
-        provider.check().map_err(|(path, reason)| broken(path, &reason))?;
+        let read = read::read(&text).and_then(|provider: Provider| provider.check().map(|()| provider));
+        let mut provider = read.map_err(|(place, reason)| {
+            Error::config(format!("the provider description is broken at {place}: {reason}"))
+        })?;
         provider.source = text;
         Ok(provider)
     }
@@ -461,10 +488,6 @@ impl Provider {
     pub(crate) fn default_ttl(&self) -> Option<Duration> {
         self.response.default_ttl_s.map(Duration::from_secs)
     }
-}
-
-fn broken(path: String, reason: &str) -> Error {
-    Error::config(format!("the provider description is broken at {path}: {reason}"))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What the types of a description cannot say.
 
+use super::read::Fault;
 use super::template::{Piece, Pointer, Template, is_name};
 use super::{Auth, BodyKind, CLIENT_ID, CLIENT_SECRET, Computed, Field, InputKind, Ordered, Provider, TOKEN};
 use crate::options::OPTIONS;
@@ -10,8 +11,6 @@ pub(crate) const RESERVED_HEADERS: [&str; 7] =
     ["host", "content-length", "transfer-encoding", "connection", "expect", "upgrade", "accept-encoding"];
 /// Headers that a log shows.
 pub(crate) const PLAIN_HEADERS: [&str; 3] = ["accept", "content-type", "user-agent"];
-/// A place in the description, and what is wrong there.
-pub(super) type Fault = (String, String);
 
 fn fault(path: impl Into<String>, reason: impl Into<String>) -> Result<(), Fault> {
     Err((path.into(), reason.into()))

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use super::read::{Fault, Found, Read};
 
-/// Members in the order of the text; a name given twice is refused.
+/// Members in the order of the text.
 #[derive(Debug)]
 pub(crate) struct Ordered<T>(Vec<(String, T)>);
 
@@ -24,26 +24,14 @@ impl<T> Default for Ordered<T> {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Ordered<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Ordered<T>, D::Error> {
-        struct Members<T>(std::marker::PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
-            type Value = Ordered<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ordered<T>, A::Error> {
-                let mut members: Vec<(String, T)> = Vec::new();
-                while let Some((name, value)) = map.next_entry::<String, T>()? {
-                    if members.iter().any(|(known, _)| *known == name) {
-                        return Err(de::Error::custom(format!("\"{name}\" stands here twice")));
-                    }
-                    members.push((name, value));
-                }
-                Ok(Ordered(members))
-            }
+impl<T: Read> Read for Ordered<T> {
+    fn read(found: &Found<'_>) -> Result<Ordered<T>, Fault> {
+        let mut members = Vec::new();
+        for (name, json) in found.members()? {
+            let value = T::read(&found.within(&name, json))?;
+            members.push((name, value));
         }
-        deserializer.deserialize_map(Members(std::marker::PhantomData))
+        Ok(Ordered(members))
     }
 }
 
@@ -93,10 +81,9 @@ impl Template {
     }
 }
 
-impl<'de> Deserialize<'de> for Template {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Template, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Template::parse(&text).map_err(de::Error::custom)
+impl Read for Template {
+    fn read(found: &Found<'_>) -> Result<Template, Fault> {
+        Template::parse(&found.text()?).map_err(|reason| found.fault(reason))
     }
 }
 
@@ -125,12 +112,12 @@ impl fmt::Display for Pointer {
     }
 }
 
-impl<'de> Deserialize<'de> for Pointer {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Pointer, D::Error> {
-        let text = String::deserialize(deserializer)?;
+impl Read for Pointer {
+    fn read(found: &Found<'_>) -> Result<Pointer, Fault> {
+        let text = found.text()?;
         match Pointer::is_sound(&text) {
             true => Ok(Pointer(text)),
-            false => Err(de::Error::custom("this is not a JSON pointer such as \"/content/token\"")),
+            false => Err(found.fault("this is not a JSON pointer such as \"/content/token\"")),
         }
     }
 }
