@@ -37,7 +37,7 @@ pub(crate) const CLIENT_SECRET: &str = "client_secret";
 pub(crate) const TOKEN: &str = "token";
 
 /// What a provider wants and how it answers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(title = "A provider for libtokauth", deny_unknown_fields))]
 pub(crate) struct Provider {
     /// Where an editor finds this schema; read by nothing else.
@@ -81,7 +81,6 @@ object!(Provider
         "$schema": _schema, "sources": _sources, "token_url": token_url, "inputs": inputs, "computed": computed,
         "response": response, "limits": limits,
     }
-    besides { source }
 );
 
 /// An option of the provider's own, or a standard one that it takes.
@@ -140,33 +139,32 @@ pub(crate) enum Computed {
 
 impl Read for Computed {
     fn read(found: &Found<'_>) -> Result<Computed, Fault> {
-        type Kind = fn(&Found<'_>) -> Result<Computed, Fault>;
-        const KINDS: [(&str, Kind); 4] = [
-            ("unix_time", |value| TimeUnit::read(value).map(Computed::UnixTime)),
-            ("random", |value| usize::read(value).map(Computed::Random)),
-            ("length_of", |value| value.text().map(Computed::LengthOf)),
-            ("hmac_sha256", |value| Hmac::read(value).map(Computed::HmacSha256)),
-        ];
         match &found.members()?[..] {
             [(name, json)] => {
                 let value = found.within(name, json);
-                value.choose(name, &KINDS)?(&value)
+                match value.choose(name, &["unix_time", "random", "length_of", "hmac_sha256"])? {
+                    0 => TimeUnit::read(&value).map(Computed::UnixTime),
+                    1 => usize::read(&value).map(Computed::Random),
+                    2 => value.text().map(Computed::LengthOf),
+                    _ => Hmac::read(&value).map(Computed::HmacSha256),
+                }
             }
             _ => Err(found.invalid("value", "one member, named as what is computed")),
         }
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
 pub(crate) enum TimeUnit {
+    #[default]
     Seconds,
     Milliseconds,
 }
 
 words!(TimeUnit { "seconds": Seconds, "milliseconds": Milliseconds });
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub(crate) struct Hmac {
     /// What is signed: of values that are always there.
@@ -178,10 +176,11 @@ pub(crate) struct Hmac {
 object!(Hmac needs { "message": message, "encoding": encoding });
 
 /// How the bytes of a signature are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
 pub(crate) enum Encoding {
     /// Lower-case hexadecimal.
+    #[default]
     Hex,
     /// RFC 4648 section 4, with padding.
     Base64,
@@ -191,7 +190,7 @@ pub(crate) enum Encoding {
 
 words!(Encoding { "hex": Hex, "base64": Base64, "base64url": Base64url });
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub(crate) struct Request {
     /// The ways to show client id and secret that the option `auth` may name, the default first. None: they are used in
@@ -224,10 +223,11 @@ pub(crate) enum Auth {
 
 words!(Auth { "post": Post, "basic": Basic, "basic_raw": BasicRaw });
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
 pub(crate) enum BodyKind {
     /// `application/json`: one object.
+    #[default]
     Json,
     /// `application/x-www-form-urlencoded`.
     Form,
@@ -258,7 +258,7 @@ impl Read for Field {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 struct Each {
     /// The input whose words are sent.
@@ -352,7 +352,7 @@ fn pointers(texts: &[&str]) -> Vec<Pointer> {
     texts.iter().map(|text| Pointer((*text).into())).collect()
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub(crate) struct Expiry {
     /// Where it stands.
@@ -366,7 +366,7 @@ pub(crate) struct Expiry {
 
 object!(Expiry needs { "at": at, "unit": unit } takes { "zero_is_unknown": zero_is_unknown });
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub(crate) struct Wait {
     /// Where it stands.
@@ -377,10 +377,11 @@ pub(crate) struct Wait {
 
 object!(Wait needs { "at": at, "unit": unit });
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
 pub(crate) enum ExpiryUnit {
     /// Seconds from now.
+    #[default]
     Seconds,
     /// Milliseconds from now.
     Milliseconds,
@@ -391,7 +392,7 @@ pub(crate) enum ExpiryUnit {
 words!(ExpiryUnit { "seconds": Seconds, "milliseconds": Milliseconds, "epoch": Epoch });
 
 /// What a refusal with this HTTP status and this code means.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub(crate) struct Meaning {
     /// The HTTP status; any unless set.
@@ -431,7 +432,7 @@ impl From<RefusalKind> for ErrorKind {
 }
 
 /// How a token is shown to the provider's API.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub(crate) struct Api {
     /// All headers that an API call needs; one at least holds `{token}`.
@@ -468,7 +469,8 @@ impl Provider {
     /// Reads and checks a description; the error says where it is broken and why.
     pub(crate) fn parse(text: Cow<'static, str>) -> Result<Provider, Error> {
         let read = read::read(&text).and_then(|provider: Provider| provider.check().map(|()| provider));
-        let mut provider = read.map_err(|(place, reason)| {
+        let mut provider = read.map_err(|fault| {
+            let (place, reason) = *fault;
             Error::config(format!("the provider description is broken at {place}: {reason}"))
         })?;
         provider.source = text;

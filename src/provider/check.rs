@@ -13,7 +13,7 @@ pub(crate) const RESERVED_HEADERS: [&str; 7] =
 pub(crate) const PLAIN_HEADERS: [&str; 3] = ["accept", "content-type", "user-agent"];
 
 fn fault(path: impl Into<String>, reason: impl Into<String>) -> Result<(), Fault> {
-    Err((path.into(), reason.into()))
+    Err(Box::new((path.into(), reason.into())))
 }
 
 /// Options that a provider may take or not, none of them secret; the names of all others are taken.

@@ -6,13 +6,28 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Value, from_str};
 
-/// A place in the description, and what is wrong there.
-pub(super) type Fault = (String, String);
+/// A place in the description, and what is wrong there. In a box, so that the many results that may hold one are small.
+pub(super) type Fault = Box<(String, String)>;
 
 /// What stands in a description.
 pub(super) trait Read: Sized {
     fn read(found: &Found<'_>) -> Result<Self, Fault>;
 }
+
+/// A field to be filled, of whatever type.
+pub(super) trait Fill {
+    fn fill(&mut self, found: &Found<'_>) -> Result<(), Fault>;
+}
+
+impl<T: Read> Fill for T {
+    fn fill(&mut self, found: &Found<'_>) -> Result<(), Fault> {
+        *self = T::read(found)?;
+        Ok(())
+    }
+}
+
+/// A name, and the field for its value.
+type Member<'a> = (&'static str, &'a mut dyn Fill);
 
 /// Reads a whole description.
 pub(super) fn read<T: Read>(text: &str) -> Result<T, Fault> {
@@ -28,7 +43,7 @@ fn document(text: &str) -> Result<&RawValue, Fault> {
         // Any other file may stand here by mistake, and its text is nobody's business.
         false => "this is not a JSON object".to_owned(),
     };
-    Err(("the top".to_owned(), reason))
+    Err(Box::new(("the top".to_owned(), reason)))
 }
 
 /// A value in the text, and where it stands.
@@ -53,7 +68,7 @@ impl Found<'_> {
     }
 
     pub(super) fn fault(&self, reason: impl Into<String>) -> Fault {
-        (self.place(), reason.into())
+        Box::new((self.place(), reason.into()))
     }
 
     /// That a `type`, a `value` or a variant is wrong, and what is right; not what stands there, which may be a secret.
@@ -107,59 +122,40 @@ impl Found<'_> {
         Ok(members)
     }
 
-    /// An object that has no other members than these.
-    pub(super) fn object<'a>(&'a self, known: &[&str]) -> Result<Object<'a>, Fault> {
+    /// An object with no other members than these, and with all that it `needs`.
+    pub(super) fn object(&self, needs: &[&str], fields: &mut [Member<'_>]) -> Result<(), Fault> {
         let members = self.members()?;
-        match members.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-            Some((name, json)) => {
-                Err(self.within(name, json).fault(format!("unknown field `{name}`, expected {}", listed(known))))
+        for (name, json) in &members {
+            let found = self.within(name, json);
+            match fields.iter_mut().find(|(known, _)| known == name) {
+                Some((_, field)) => field.fill(&found)?,
+                None => {
+                    let known: Vec<&str> = fields.iter().map(|(known, _)| *known).collect();
+                    return Err(found.fault(["unknown field `", name, "`, expected ", &listed(&known)].concat()));
+                }
             }
-            None => Ok(Object { found: self, members }),
+        }
+        match needs.iter().find(|needed| !members.iter().any(|(name, _)| name == *needed)) {
+            Some(missing) => Err(self.fault(["missing field `", missing, "`"].concat())),
+            None => Ok(()),
         }
     }
 
-    /// What a word stands for.
-    pub(super) fn choose<T: Copy>(&self, word: &str, known: &[(&str, T)]) -> Result<T, Fault> {
-        match known.iter().find(|(name, _)| *name == word) {
-            Some((_, meaning)) => Ok(*meaning),
-            None => Err(self.unknown_variant(&mut known.iter().map(|(name, _)| *name))),
-        }
+    /// Which of these words it is.
+    pub(super) fn word(&self, known: &[&str]) -> Result<usize, Fault> {
+        self.choose(&self.text()?, known)
     }
 
-    fn unknown_variant(&self, known: &mut dyn Iterator<Item = &str>) -> Fault {
-        self.fault(["unknown variant, expected ", &listed(&known.collect::<Vec<_>>())].concat())
+    pub(super) fn choose(&self, word: &str, known: &[&str]) -> Result<usize, Fault> {
+        match known.iter().position(|known| *known == word) {
+            Some(index) => Ok(index),
+            None => Err(self.fault(["unknown variant, expected ", &listed(known)].concat())),
+        }
     }
 }
 
 fn listed(names: &[&str]) -> String {
     ["one of `", &names.join("`, `"), "`"].concat()
-}
-
-pub(super) struct Object<'a> {
-    found: &'a Found<'a>,
-    members: Vec<(String, &'a RawValue)>,
-}
-
-impl Object<'_> {
-    fn find(&self, name: &str) -> Option<Found<'_>> {
-        let (name, json) = self.members.iter().find(|(known, _)| known == name)?;
-        Some(self.found.within(name, json))
-    }
-
-    pub(super) fn get<T: Read>(&self, name: &str) -> Result<Option<T>, Fault> {
-        self.find(name).map(|found| T::read(&found)).transpose()
-    }
-
-    pub(super) fn set<T: Read>(&self, name: &str, field: &mut T) -> Result<(), Fault> {
-        if let Some(value) = self.get(name)? {
-            *field = value;
-        }
-        Ok(())
-    }
-
-    pub(super) fn missing(&self, name: &str) -> Fault {
-        self.found.fault(["missing field `", name, "`"].concat())
-    }
 }
 
 /// The members of an object as they stand, repeated ones too.
@@ -233,32 +229,18 @@ impl<T: Read> Read for Vec<T> {
     }
 }
 
-/// How an object is read: the names of its members, and the fields that they fill. What it only `takes` may be absent, and
-/// is then as `Default` says: that of the whole where nothing is needed, else that of the field.
+/// How an object is read: the names of its members, and the fields that they fill. What it only `takes` stays as
+/// `Default` has it where it is absent.
 macro_rules! object {
-    ($type:ident takes { $($name:literal: $field:ident),* $(,)? }) => {
+    ($type:ident $(needs { $($needed:literal: $need:ident),* $(,)? })? $(takes { $($taken:literal: $take:ident),* $(,)? })?) => {
         impl Read for $type {
             fn read(found: &Found<'_>) -> Result<$type, Fault> {
-                let object = found.object(&[$($name),*])?;
                 let mut value = $type::default();
-                $(object.set($name, &mut value.$field)?;)*
+                found.object(
+                    &[$($($needed),*)?],
+                    &mut [$($(($needed, &mut value.$need),)*)? $($(($taken, &mut value.$take)),*)?],
+                )?;
                 Ok(value)
-            }
-        }
-    };
-    ($type:ident needs { $($needed:literal: $need:ident),* $(,)? }
-        $(takes { $($name:literal: $field:ident),* $(,)? })? $(besides { $other:ident })?) => {
-        impl Read for $type {
-            fn read(found: &Found<'_>) -> Result<$type, Fault> {
-                let object = found.object(&[$($needed,)* $($($name),*)?])?;
-                // What is missing is told last.
-                $(let $need = object.get($needed)?;)*
-                $($(let $field = object.get($name)?.unwrap_or_default();)*)?
-                Ok($type {
-                    $($need: $need.ok_or_else(|| object.missing($needed))?,)*
-                    $($($field,)*)?
-                    $($other: Default::default(),)?
-                })
             }
         }
     };
@@ -274,7 +256,7 @@ macro_rules! words {
 
         impl Read for $type {
             fn read(found: &Found<'_>) -> Result<$type, Fault> {
-                found.choose(&found.text()?, $type::ALL)
+                found.word(&[$($word),*]).map(|index| $type::ALL[index].1)
             }
         }
     };

@@ -36,7 +36,7 @@ impl<T: Read> Read for Ordered<T> {
 }
 
 /// A text with placeholders.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Template(Vec<Piece>);
 
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl Read for Template {
 }
 
 /// A JSON pointer (RFC 6901): `/content/jwt_token`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Pointer(pub(super) String);
 
 impl Pointer {
