@@ -101,11 +101,17 @@ impl Found<'_> {
         }
     }
 
-    fn items(&self) -> Result<Vec<&RawValue>, Fault> {
-        match self.json.get().starts_with('[') {
-            true => self.parse(),
-            false => Err(self.invalid("type", "a list")),
+    fn each_item(&self, take: &mut dyn FnMut(&Found<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
+        if !self.json.get().starts_with('[') {
+            return Err(self.invalid("type", "a list"));
         }
+        let items: Vec<&RawValue> = self.parse()?;
+        items.iter().enumerate().try_for_each(|(index, json)| take(&self.within(&index.to_string(), json)))
+    }
+
+    /// In the order of the text.
+    pub(super) fn each_member(&self, take: &mut dyn FnMut(&str, &Found<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
+        self.members()?.iter().try_for_each(|(name, json)| take(name, &self.within(name, json)))
     }
 
     /// The members in the order of the text; a name given twice is refused.
@@ -224,8 +230,12 @@ impl<T: Read> Read for Option<T> {
 
 impl<T: Read> Read for Vec<T> {
     fn read(found: &Found<'_>) -> Result<Vec<T>, Fault> {
-        let items = found.items()?.into_iter().enumerate();
-        items.map(|(index, json)| T::read(&found.within(&index.to_string(), json))).collect()
+        let mut items = Vec::new();
+        found.each_item(&mut |item| {
+            items.push(T::read(item)?);
+            Ok(())
+        })?;
+        Ok(items)
     }
 }
 

@@ -27,10 +27,10 @@ impl<T> Default for Ordered<T> {
 impl<T: Read> Read for Ordered<T> {
     fn read(found: &Found<'_>) -> Result<Ordered<T>, Fault> {
         let mut members = Vec::new();
-        for (name, json) in found.members()? {
-            let value = T::read(&found.within(&name, json))?;
-            members.push((name, value));
-        }
+        found.each_member(&mut |name, value| {
+            members.push((name.to_owned(), T::read(value)?));
+            Ok(())
+        })?;
         Ok(Ordered(members))
     }
 }
