@@ -71,7 +71,7 @@ impl Found<'_> {
         Box::new((self.place(), reason.into()))
     }
 
-    /// That a `type`, a `value` or a variant is wrong, and what is right; not what stands there, which may be a secret.
+    /// That its `type` or `value` is wrong, and what is right; not what stands there, which may be a secret.
     pub(super) fn invalid(&self, what: &str, expected: &str) -> Fault {
         self.fault(["invalid ", what, ", expected ", expected].concat())
     }

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::check::tests::broken;
+use super::read::read;
 use super::template::{Ordered, Pointer, Template};
 use super::{BUILT_IN, Each, Field, Provider};
 
@@ -209,6 +210,97 @@ fn the_schema_refuses_what_is_broken_in_shape_and_only_that() {
         let expected = of_shape.iter().any(|shape| reason.starts_with(shape)) && !by_name;
         let refused = fault(&schema, &schema, &description, "");
         assert_eq!(refused.is_err(), expected, "{place}, {reason}: {refused:?}");
+    }
+}
+
+/// Values that follow a schema: one for each alternative, with every member that it may have.
+fn samples(root: &Value, schema: &Value) -> Vec<Value> {
+    if let Some(target) = schema.get("$ref") {
+        return samples(root, root.pointer(target.as_str().unwrap().strip_prefix('#').unwrap()).unwrap());
+    }
+    if let Some(alternatives) = schema.get("anyOf").or(schema.get("oneOf")) {
+        return alternatives.as_array().unwrap().iter().flat_map(|one| samples(root, one)).collect();
+    }
+    if let Some(word) = schema.get("const").or(schema.get("enum").map(|words| &words[0])) {
+        return vec![word.clone()];
+    }
+    let kind = schema.get("type").unwrap_or(&Value::Null);
+    let inner = |keyword: &str| samples(root, &schema[keyword]);
+    vec![match kind.get(0).unwrap_or(kind).as_str() {
+        Some("object") => match schema.get("properties") {
+            Some(Value::Object(members)) => {
+                members.iter().map(|(name, member)| (name.clone(), samples(root, member).swap_remove(0))).collect()
+            }
+            _ => inner("additionalProperties")
+                .into_iter()
+                .enumerate()
+                .map(|(index, value)| (format!("name{index}"), value))
+                .collect(),
+        },
+        Some("array") => inner("items").into(),
+        Some("string") if schema.get("pattern").is_some_and(|pattern| pattern == POINTER) => json!("/x"),
+        Some("string") => json!("x"),
+        Some("integer") => json!(1),
+        _ => json!(true),
+    }]
+}
+
+/// Everything that can stand at this place instead, and with an object also what can become of its members.
+fn variants(value: &Value, probes: &[Value]) -> Vec<Value> {
+    let mut variants = probes.to_vec();
+    for (name, member) in value.as_object().into_iter().flatten() {
+        let with = |member: Value| {
+            let mut object = value.clone();
+            object[name] = member;
+            object
+        };
+        variants.extend(self::variants(member, probes).into_iter().map(with));
+        let mut without = value.clone();
+        without.as_object_mut().unwrap().remove(name);
+        variants.push(without);
+    }
+    if value.is_object() {
+        let mut more = value.clone();
+        more["unknown"] = json!("x");
+        variants.push(more);
+    }
+    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+        let with = |item: Value| {
+            let mut list = value.clone();
+            list[index] = item;
+            list
+        };
+        variants.extend(self::variants(item, probes).into_iter().map(with));
+    }
+    variants
+}
+
+/// Each text that a schema allows by itself.
+fn words(schema: &Value, found: &mut Vec<Value>) {
+    found.extend(schema.get("const").cloned());
+    found.extend(schema.get("enum").and_then(Value::as_array).into_iter().flatten().cloned());
+    schema.as_object().into_iter().flatten().for_each(|(_, inner)| words(inner, found));
+    schema.as_array().into_iter().flatten().for_each(|inner| words(inner, found));
+}
+
+#[test]
+fn the_reader_takes_what_follows_the_schema_and_nothing_else() {
+    let schema = generate();
+    let mut probes = vec![json!(null), json!(true), json!(1), json!(-1), json!(1.5), json!(65536)];
+    probes.extend([json!("x"), json!("{x}"), json!("/x"), json!([]), json!(["x"]), json!({}), json!({"x": "x"})]);
+    words(&schema, &mut probes);
+    let [sample] = &samples(&schema, &schema)[..] else { panic!("there is one kind of description") };
+    assert_eq!(fault(&schema, &schema, sample, "sample"), Ok(()));
+    let variants = variants(sample, &probes);
+    assert!(variants.len() > 1000, "{}", variants.len());
+    for description in [sample].into_iter().chain(&variants) {
+        // The shape of the name is looked at after the rest.
+        if description["name"].as_str().is_some_and(|name| !matches(NAME, name)) {
+            continue;
+        }
+        let told = fault(&schema, &schema, description, "");
+        let taken = read::<Provider>(&description.to_string()).map(drop);
+        assert_eq!(taken.is_ok(), told.is_ok(), "{taken:?} {told:?} {description}");
     }
 }
 
