@@ -36,7 +36,8 @@ pub(super) fn read<T: Read>(text: &str) -> Result<T, Fault> {
 
 fn document(text: &str) -> Result<&RawValue, Fault> {
     let reason = match text.trim_start().starts_with('{') {
-        true => match from_str(text) {
+        // As a whole first: its parts are looked at one by one, and a fault in one of them would have no line.
+        true => match from_str::<Value>(text).and_then(|_| from_str(text)) {
             Ok(document) => return Ok(document),
             Err(error) => error.to_string(),
         },
@@ -77,7 +78,7 @@ impl Found<'_> {
     }
 
     fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Fault> {
-        from_str(self.json.get()).map_err(|_| self.fault("half a character, or a number or nesting out of bounds"))
+        from_str(self.json.get()).map_err(|_| self.fault("this is no JSON"))
     }
 
     pub(super) fn value(&self) -> Result<Value, Fault> {
