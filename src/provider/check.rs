@@ -12,8 +12,9 @@ pub(crate) const RESERVED_HEADERS: [&str; 7] =
 /// Headers that a log shows.
 pub(crate) const PLAIN_HEADERS: [&str; 3] = ["accept", "content-type", "user-agent"];
 
-fn fault(path: impl Into<String>, reason: impl Into<String>) -> Result<(), Fault> {
-    Err(Box::new((path.into(), reason.into())))
+/// The parts of the place, and the reason.
+fn fault(path: &[&str], reason: &str) -> Result<(), Fault> {
+    Err(Box::new((path.concat(), reason.to_owned())))
 }
 
 /// Options that a provider may take or not, none of them secret; the names of all others are taken.
@@ -23,40 +24,40 @@ impl Provider {
     pub(super) fn check(&self) -> Result<(), Fault> {
         let auth = &self.request.auth;
         if let Some(twice) = (1..auth.len()).find(|index| auth[..*index].contains(&auth[*index])) {
-            return fault(format!("request.auth.{twice}"), "this stands here twice");
+            return fault(&["request.auth.", &twice.to_string()], "this stands here twice");
         }
         if self.name.is_empty() || !self.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         {
-            return fault("name", "a name is of a-z, 0-9 and -");
+            return fault(&["name"], "a name is of a-z, 0-9 and -");
         }
         self.check_inputs()?;
         let inputs: Vec<&str> = self.inputs.iter().map(|(name, _)| name).chain([CLIENT_ID]).collect();
         if let Some(url) = &self.token_url {
-            knows(&inputs, url, "token_url")?;
+            knows(&inputs, url, &["token_url"])?;
         }
         for (name, header) in self.request.headers.iter() {
             if let Some(value) = header.names().find(|name| self.computed.get(name).is_some()) {
                 let reason = format!("{{{value}}} is made after the head has left: it can stand in the body only");
-                return fault(format!("request.headers.{name}"), reason);
+                return fault(&["request.headers.", name], &reason);
             }
         }
         let with_secret: Vec<&str> = inputs.iter().copied().chain([CLIENT_SECRET]).collect();
-        check_headers(&self.request.headers, &with_secret, "request.headers")?;
+        check_headers(&self.request.headers, &with_secret, "request.headers.")?;
         let known = self.check_computed(inputs.clone())?;
         self.check_fields(known)?;
         let with_token: Vec<&str> = inputs.into_iter().chain([TOKEN]).collect();
-        check_headers(&self.api.headers, &with_token, "api.headers")?;
+        check_headers(&self.api.headers, &with_token, "api.headers.")?;
         if !self.api.headers.iter().any(|(_, header)| header.names().any(|name| name == TOKEN)) {
-            return fault("api.headers", "no header holds {token}");
+            return fault(&["api.headers"], "no header holds {token}");
         }
         if self.limits.lockout.is_some_and(|wrong| wrong < 2) {
-            return fault("limits.lockout", "a secret that may not be wrong once cannot be tried");
+            return fault(&["limits.lockout"], "a secret that may not be wrong once cannot be tried");
         }
         if let Some(Err(reason)) = self.limits.quota.as_deref().map(Budget::parse) {
-            return fault("limits.quota", reason);
+            return fault(&["limits.quota"], &reason);
         }
         if self.limits.quota_headers.iter().any(|name| *name != name.to_ascii_lowercase()) {
-            return fault("limits.quota_headers", "a name is not in lower case");
+            return fault(&["limits.quota_headers"], "a name is not in lower case");
         }
         self.check_response()
     }
@@ -73,7 +74,7 @@ impl Provider {
             } else {
                 continue;
             };
-            return fault(format!("inputs.{name}"), reason);
+            return fault(&["inputs.", name], reason);
         }
         Ok(())
     }
@@ -89,21 +90,21 @@ impl Provider {
             .chain([CLIENT_ID])
             .collect();
         for (name, value) in self.computed.iter() {
-            let path = format!("computed.{name}");
+            let path = ["computed.", name];
             if !is_name(name) || known.contains(&name) || name == CLIENT_SECRET || name == TOKEN {
-                fault(&*path, "this name is taken or not of a-z, 0-9 and _")?;
+                fault(&path, "this name is taken or not of a-z, 0-9 and _")?;
             }
             match value {
                 Computed::Random(length) if !(1..=1024).contains(length) => {
-                    fault(path, "a random value has 1 to 1024 characters")?;
+                    fault(&path, "a random value has 1 to 1024 characters")?;
                 }
                 Computed::LengthOf(other) if !certain.contains(&other.as_str()) => {
-                    fault(path, format!("\"{other}\" is not always there; what is: {}", certain.join(", ")))?;
+                    fault(&path, &format!("\"{other}\" is not always there; what is: {}", certain.join(", ")))?;
                 }
                 Computed::HmacSha256(hmac) => {
                     if let Some(other) = hmac.message.names().find(|name| !certain.contains(name)) {
                         let reason = format!("{{{other}}} is not always there; what is: {}", certain.join(", "));
-                        fault(format!("{path}.hmac_sha256.message"), reason)?;
+                        fault(&["computed.", name, ".hmac_sha256.message"], &reason)?;
                     }
                 }
                 _ => {}
@@ -119,7 +120,7 @@ impl Provider {
         let has_auth = !self.request.auth.is_empty();
         // RFC 6749 section 2.3: never more than one way.
         let mut is_shown = has_auth;
-        let mut shows = |template: &Template, path: &str| {
+        let mut shows = |template: &Template, path: &[&str]| {
             let shows = template.names().any(|used| used == CLIENT_SECRET);
             if shows && is_shown {
                 return fault(path, "the client secret is shown already; keep one way");
@@ -128,20 +129,20 @@ impl Provider {
             Ok(())
         };
         for (name, header) in self.request.headers.iter() {
-            let path = format!("request.headers.{name}");
+            let path = ["request.headers.", name];
             if has_auth && name.eq_ignore_ascii_case("authorization") {
-                return fault(path, "auth brings this header itself");
+                return fault(&path, "auth brings this header itself");
             }
             if PLAIN_HEADERS.contains(&&*name.to_ascii_lowercase()) && header.names().next().is_some() {
-                return fault(path, "this header is shown in logs: it holds no placeholder");
+                return fault(&path, "this header is shown in logs: it holds no placeholder");
             }
             shows(header, &path)?;
         }
         known.push(CLIENT_SECRET);
         for (name, field) in self.request.fields.iter() {
-            let path = format!("request.fields.{name}");
+            let path = ["request.fields.", name];
             if self.request.auth.contains(&Auth::Post) && [CLIENT_ID, CLIENT_SECRET].contains(&name) {
-                fault(&*path, "auth post brings this field itself")?;
+                fault(&path, "auth post brings this field itself")?;
             }
             match field {
                 Field::Text(template) => {
@@ -149,10 +150,10 @@ impl Provider {
                     shows(template, &path)?;
                 }
                 Field::EachOf(_) if self.request.body == BodyKind::Json => {
-                    fault(path, "a field can be repeated in a form only")?;
+                    fault(&path, "a field can be repeated in a form only")?;
                 }
                 Field::EachOf(input) if self.inputs.get(input).is_none() => {
-                    fault(path, format!("\"{input}\" is not an input"))?;
+                    fault(&path, &format!("\"{input}\" is not an input"))?;
                 }
                 Field::EachOf(_) | Field::Number(_) | Field::Bool(_) => {}
             }
@@ -160,31 +161,28 @@ impl Provider {
         if signs || is_shown {
             return Ok(());
         }
-        fault("request", "the client secret is used neither by auth, nor in a header, a field or a signature")
+        fault(&["request"], "the client secret is used neither by auth, nor in a header, a field or a signature")
     }
 
     fn check_response(&self) -> Result<(), Fault> {
         let response = &self.response;
         if let Some((pointer, _)) = response.expect.iter().find(|(pointer, _)| !Pointer::is_sound(pointer)) {
-            return fault(
-                format!("response.expect.{pointer}"),
-                "this is not a JSON pointer such as \"/content/token\"",
-            );
+            return fault(&["response.expect.", pointer], "this is not a JSON pointer such as \"/content/token\"");
         }
         if let Some(index) = response.errors.iter().position(|known| known.status.is_none() && known.code.is_none()) {
-            return fault(format!("response.errors.{index}"), "neither status nor code says when this applies");
+            return fault(&["response.errors.", &index.to_string()], "neither status nor code says when this applies");
         }
         let life = response.requested_life.as_ref();
         if life.is_some_and(|name| self.inputs.get(name).map(|input| input.kind) != Some(InputKind::Duration)) {
-            return fault("response.requested_life", "this is not an input of type \"duration\"");
+            return fault(&["response.requested_life"], "this is not an input of type \"duration\"");
         }
         Ok(())
     }
 }
 
-fn knows(known: &[&str], template: &Template, path: &str) -> Result<(), Fault> {
+fn knows(known: &[&str], template: &Template, path: &[&str]) -> Result<(), Fault> {
     match template.names().find(|name| !known.contains(name)) {
-        Some(name) => fault(path, format!("{{{name}}} is not known here; known are {}", known.join(", "))),
+        Some(name) => fault(path, &format!("{{{name}}} is not known here; known are {}", known.join(", "))),
         None => Ok(()),
     }
 }
@@ -192,23 +190,23 @@ fn knows(known: &[&str], template: &Template, path: &str) -> Result<(), Fault> {
 fn check_headers(headers: &Ordered<Template>, known: &[&str], section: &str) -> Result<(), Fault> {
     let mut seen: Vec<String> = Vec::new();
     for (name, header) in headers.iter() {
-        let path = format!("{section}.{name}");
+        let path = [section, name];
         let lower = name.to_ascii_lowercase();
         if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
-            return fault(path, "this is not the name of a header");
+            return fault(&path, "this is not the name of a header");
         }
         if RESERVED_HEADERS.contains(&&*lower) {
-            return fault(path, "this header is the HTTP client's own");
+            return fault(&path, "this header is the HTTP client's own");
         }
         if seen.contains(&lower) {
-            return fault(path, "this header stands here twice, in different case");
+            return fault(&path, "this header stands here twice, in different case");
         }
         let literals = header.pieces().iter().filter_map(|piece| match piece {
             Piece::Literal(text) => Some(text),
             Piece::Name(_) => None,
         });
         if !literals.into_iter().all(|text| is_header_value(text)) {
-            return fault(path, "a header is of visible ASCII");
+            return fault(&path, "a header is of visible ASCII");
         }
         knows(known, header, &path)?;
         seen.push(lower);

@@ -240,10 +240,14 @@ impl<T: Read> Read for Vec<T> {
     }
 }
 
-/// How an object is read: the names of its members, and the fields that they fill. What it only `takes` stays as
-/// `Default` has it where it is absent.
+/// How an object is read: the names of its members, and the fields that they fill. All begin as `Default` has them; what
+/// it only `takes` stays so where it is absent, what it `needs` never does.
 macro_rules! object {
-    ($type:ident $(needs { $($needed:literal: $need:ident),* $(,)? })? $(takes { $($taken:literal: $take:ident),* $(,)? })?) => {
+    (
+        $type:ident
+        $(needs { $($needed:literal: $need:ident),* $(,)? })?
+        $(takes { $($taken:literal: $take:ident),* $(,)? })?
+    ) => {
         impl Read for $type {
             fn read(found: &Found<'_>) -> Result<$type, Fault> {
                 let mut value = $type::default();
