@@ -54,7 +54,7 @@ impl Provider {
             return fault(&["limits.lockout"], "a secret that may not be wrong once cannot be tried");
         }
         if let Some(Err(reason)) = self.limits.quota.as_deref().map(Budget::parse) {
-            return fault(&["limits.quota"], &reason);
+            return fault(&["limits.quota"], reason);
         }
         if self.limits.quota_headers.iter().any(|name| *name != name.to_ascii_lowercase()) {
             return fault(&["limits.quota_headers"], "a name is not in lower case");

@@ -240,8 +240,8 @@ impl<T: Read> Read for Vec<T> {
     }
 }
 
-/// How an object is read: the names of its members, and the fields that they fill. All begin as `Default` has them; what
-/// it only `takes` stays so where it is absent, what it `needs` never does.
+/// How an object is read: the names of its members, and the fields that they fill. All begin as `Default` has them;
+/// what it only `takes` stays so where it is absent, what it `needs` never does.
 macro_rules! object {
     (
         $type:ident
