@@ -5,13 +5,12 @@
 mod canary;
 mod world;
 
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use canary::Watched;
 use serde_json::json;
-use tokauth::{Builder, Client, Counter, ErrorKind};
+use tokauth::{Builder, Client, ErrorKind};
 use world::{NOW, S, World, oauth2};
 
 fn value(client: &Watched) -> String {
