@@ -52,7 +52,8 @@ struct Limited {
 #[derive(Clone, Debug)]
 struct Refused {
     times: u32,
-    last: Duration,
+    /// A day after the last time.
+    until: Duration,
     error: Error,
 }
 
@@ -82,7 +83,7 @@ impl Met {
         }
         to.number(self.refused.as_ref().map_or(0, |refused| refused.times.into()));
         if let Some(refused) = &self.refused {
-            to.time(ago(refused.last));
+            to.time(refused.until.saturating_sub(now.since_boot));
             refused.error.write(&mut to);
         }
         to.done()
@@ -104,7 +105,7 @@ impl Met {
             0 => None,
             times => Some(Refused {
                 times: u32::try_from(times).ok()?,
-                last: written.saturating_sub(from.time()?),
+                until: now.since_boot.saturating_add(from.time()?.saturating_sub(age)),
                 error: Error::read(&mut from)?,
             }),
         };
@@ -152,7 +153,7 @@ impl Account {
         let tries = lockout.map(|lockout| TRIES_MAX.min(lockout / 2));
         let met = self.met(credential, now);
         let refused = met.refused.filter(|refused| tries.is_some_and(|tries| refused.times >= tries));
-        let refused = refused.map(|refused| (refused.last.saturating_add(LOCKED_FOR), refused.error));
+        let refused = refused.map(|refused| (refused.until, refused.error));
         let limited = met.limited.map(|limited| (limited.until, limited.error));
         let (until, error) = refused.into_iter().chain(limited).find(|(until, _)| now < *until)?;
         let error = error.with_retry_after(Some(until.saturating_sub(now)));
@@ -174,7 +175,7 @@ impl Account {
                 known.limited = met.limited;
             }
             let own = known.refused.iter().find(|(who, _)| *who == credential);
-            if own.is_none_or(|(_, own)| own.last <= met.written) {
+            if own.is_none_or(|(_, own)| own.until.saturating_sub(LOCKED_FOR) <= met.written) {
                 known.remember(credential, met.refused);
             }
         })
@@ -203,9 +204,12 @@ impl Account {
             }
             (ErrorKind::Denied, RetryClass::Refused) if lockout.is_some() => {
                 let before = known.refused.iter().find(|(who, _)| *who == credential).map(|(_, before)| before);
-                let before = before.filter(|before| now < before.last.saturating_add(LOCKED_FOR));
+                let before = before.filter(|before| now < before.until);
                 let times = before.map_or(0, |before| before.times) + 1;
-                known.remember(credential, Some(Refused { times, last: now, error: error.clone() }));
+                known.remember(
+                    credential,
+                    Some(Refused { times, until: now.saturating_add(LOCKED_FOR), error: error.clone() }),
+                );
             }
             _ => {}
         })
@@ -213,8 +217,7 @@ impl Account {
 
     /// Until when a client that comes later is to be kept from locking itself out.
     pub(crate) fn alive_until(&self) -> Duration {
-        let last = self.known(|known| known.refused.iter().map(|(_, refused)| refused.last).max());
-        last.map_or(Duration::ZERO, |last| last.saturating_add(LOCKED_FOR))
+        self.known(|known| known.refused.iter().map(|(_, refused)| refused.until).max()).unwrap_or_default()
     }
 
     /// A token came.

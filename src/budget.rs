@@ -94,6 +94,7 @@ impl<'a> Ledger<'a> {
         let mut entry = None;
         self.change(deadline, &mut |ledger, now| {
             entry = Some(ledger.reserve(self.budget, now, id).map_err(|standing| self.spent(&standing))?);
+            self.account.spent(|own| ledger.recall(own)); // so that what has grown old is not added again
             Ok(())
         })?;
         self.account.spent(|own| own.extend(entry));

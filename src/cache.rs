@@ -22,7 +22,7 @@ use published::Published;
 pub(crate) use published::{Fetched, Snapshot};
 
 /// Who refreshes ahead holds a valid token already, and waits no longer than this for the new one.
-const AHEAD_MAX: Duration = Duration::from_secs(5);
+pub(crate) const AHEAD_MAX: Duration = Duration::from_secs(5);
 /// After a failed refresh ahead the valid token stays in service; the next try comes no earlier than this.
 const AHEAD_PAUSE: Duration = Duration::from_secs(30);
 
@@ -68,6 +68,11 @@ pub(crate) enum Need {
 pub(crate) trait Source {
     /// Runs without a lock, for as long as `deadline` allows. `knock`: one attempt, since the last ones failed.
     fn fetch(&self, need: Need, deadline: &Deadline, knock: bool) -> Result<Fetched, Failure>;
+
+    /// Whether a token may be asked for at that time, so that it is worth the wait.
+    fn may_ask_at(&self, _time: Duration) -> bool {
+        true
+    }
 
     /// Whether the credential is another one by now than the one that failed.
     fn has_changed(&self, failed: &Fingerprint) -> bool;
@@ -123,7 +128,7 @@ enum Decision<'a> {
     Serve(Result<Token, Error>),
     Wait(Arc<Flight>),
     /// Until the cached token is over, since none may be asked for before.
-    WaitOut(Duration),
+    WaitOut(Duration, Token),
     Hold(Bound),
     Fetch(Landing<'a>),
     /// By the time this caller may spend.
@@ -196,7 +201,9 @@ impl Slot {
                         Some(Outcome::Abandoned) => abandoned = Some(flight.number),
                     }
                 }
-                Decision::WaitOut(end) => {
+                // With nothing left of the budget it is the last token, and serves to its end.
+                Decision::WaitOut(end, token) if !call.source.may_ask_at(end) => return Ok(token),
+                Decision::WaitOut(end, _) => {
                     call.line(LogLevel::Debug, || "waits for the end of the token that nearly is over".to_owned());
                     call.clock.sleep(end);
                 }
@@ -257,7 +264,9 @@ impl Slot {
         }
         if let (Need::Any, Some(cached)) = (call.need, &state.cached) {
             match cached.lifetime.awaited_end(nanos(now)).map(Duration::from_nanos) {
-                Some(end) if end <= call.deadline.at => return Decision::WaitOut(end),
+                Some(end) if end + call.deadline.enough() <= call.deadline.at => {
+                    return Decision::WaitOut(end, cached.token.clone());
+                }
                 Some(_) => return Decision::Serve(Ok(cached.token.clone())), // as it is
                 None => {}
             }
@@ -433,7 +442,10 @@ impl<'a> Landing<'a> {
                 self.end(|state| {
                     if let Some(state) = state {
                         state.cooldown.end();
-                        slot.put(state, fetched, call.pace, now);
+                        // Another caller's 401 may have come since it was found in the store.
+                        if state.rejected.as_ref().is_none_or(|rejected| !rejected.is_same(&token)) {
+                            slot.put(state, fetched, call.pace, now);
+                        }
                     }
                     Outcome::Landed(Ok(token.clone()))
                 });

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::budget::Allowance;
 use crate::cache::{Call, Counter, Fetched, Need, Rejected, Source};
@@ -121,7 +122,13 @@ impl Client {
         };
         let store: Option<Arc<dyn Store>> = match (&seams.store, sibling, &settings.store) {
             (Some(store), ..) => Some(store.clone()),
-            (None, Some(sibling), place) if sibling.settings.store == *place => sibling.store.clone(),
+            // A place that will do for tokens may not do for a budget.
+            (None, Some(sibling), place)
+                if sibling.settings.store == *place
+                    && (settings.budget.is_none() || sibling.settings.budget.is_some()) =>
+            {
+                sibling.store.clone()
+            }
             (None, _, Place::Memory) => None,
             (None, _, Place::File(Some(directory))) => Some(Arc::new(FileStore::at(directory)?)),
             (None, _, Place::File(None)) => Some(Arc::new(FileStore::in_default_place(settings.budget.is_some())?)),
@@ -325,6 +332,10 @@ impl Source for Client {
             });
         }
         Ok(fetched)
+    }
+
+    fn may_ask_at(&self, time: Duration) -> bool {
+        self.exchange().may_ask_at(time)
     }
 
     fn has_changed(&self, failed: &Fingerprint) -> bool {

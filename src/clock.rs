@@ -55,9 +55,12 @@ impl Stamp {
         now.since_boot.checked_sub(self.since_boot).filter(|_| is_one_boot)
     }
 
-    /// The time from then to `now`: proven, or else what the wall clock claims.
+    /// The time from then to `now`: proven, or else what the wall clock claims, but not less than has passed since the
+    /// boot, if that was another one then.
     pub(crate) fn age(&self, now: &Stamp) -> Duration {
-        self.proven_age(now).unwrap_or(now.since_epoch.saturating_sub(self.since_epoch))
+        let is_another_boot = ![0, now.boot_id].contains(&self.boot_id) && now.boot_id != 0;
+        let least = if is_another_boot { now.since_boot } else { Duration::ZERO };
+        self.proven_age(now).unwrap_or_else(|| now.since_epoch.saturating_sub(self.since_epoch).max(least))
     }
 }
 
@@ -234,6 +237,17 @@ impl Deadline {
     /// `timeout` from now.
     pub fn after(clock: &Arc<dyn Clock>, timeout: Duration) -> Deadline {
         Deadline { at: clock.since_boot().saturating_add(timeout), timeout, clock: clock.clone() }
+    }
+
+    /// So much must be left for a request that counts: else its reply would come too late for anybody.
+    pub(crate) fn enough(&self) -> Duration {
+        (self.timeout / 10).min(Duration::from_secs(1))
+    }
+
+    /// Later, if it is too near for what was learnt to be written down.
+    pub(crate) fn to_write(&self) -> Deadline {
+        let at = self.at.max(self.clock.since_boot().saturating_add(Duration::from_millis(100)));
+        Deadline { at, ..self.clone() }
     }
 
     /// Sleeps for as long, but not past it.

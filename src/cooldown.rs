@@ -199,9 +199,9 @@ impl Cooldown {
         let sort = match (error.kind(), error.retry_class()) {
             (ErrorKind::RateLimited, _) => Sort::Limited,
             (ErrorKind::Config | ErrorKind::Unsupported | ErrorKind::Internal, RetryClass::NotSent) => return None,
-            // It is looked up anew each time, which costs no request.
-            (ErrorKind::Quota | ErrorKind::Store, _) => return None,
-            _ if error.is_about_store() => return None,
+            // They are looked up anew each time, which costs no connection.
+            (ErrorKind::Quota, _) => return None,
+            (ErrorKind::Timeout, _) if error.is_about_store() => return None,
             (_, RetryClass::NotSent) => Sort::Unsent,
             (_, RetryClass::Ambiguous) => Sort::Ambiguous,
             (_, RetryClass::Refused) => Sort::Refused,
@@ -300,11 +300,11 @@ impl Cooldown {
 
 /// Rejected tokens are replaced at once, then ever more seldom: a 401 may be about anything, and another token will not
 /// help (gravitino#12531).
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Brake {
     closed_until: Duration,
-    /// When a rejected token was dropped last.
-    opened: Duration,
+    /// Until then a rejected token is not forgotten.
+    calm_from: Duration,
     /// How long it was closed last.
     length: Duration,
     /// The token in service is one that was rejected.
@@ -323,7 +323,7 @@ impl Brake {
         self.rejected = true;
         self.replacing = !self.is_closed(now);
         if self.replacing {
-            self.opened = now;
+            self.calm_from = now.saturating_add(pace.calm.unwrap_or(pace.brake.1));
         }
         self.replacing
     }
@@ -343,7 +343,7 @@ impl Brake {
     fn is_calm(&self, served: bool, pace: Pace, now: Duration) -> bool {
         match pace.calm {
             None => served && !self.rejected,
-            Some(window) => now.saturating_sub(self.opened) >= window,
+            Some(_) => now >= self.calm_from,
         }
     }
 
@@ -353,23 +353,23 @@ impl Brake {
 
     /// Until when the next token is to be told from one that nobody rejected a token for.
     pub(crate) fn remembered_until(&self) -> Duration {
-        if self.replacing { self.opened.saturating_add(Pace::USUAL.brake.1) } else { self.closed_until }
+        if self.replacing { self.calm_from } else { self.closed_until }
     }
 
     /// For another process to read.
     pub(crate) fn write(&self, to: &mut Writer, now: Duration) {
         to.time(self.closed_for(now));
-        to.time(now.saturating_sub(self.opened));
+        to.time(self.calm_from.saturating_sub(now));
         to.time(self.length);
         to.number(u64::from(self.rejected) + 2 * u64::from(self.replacing));
     }
 
     /// `age` ago it was written.
     pub(crate) fn read(from: &mut Reader<'_>, now: Duration, age: Duration) -> Option<Brake> {
-        let (closed_for, opened_for, length, flags) = (from.time()?, from.time()?, from.time()?, from.number()?);
+        let (closed_for, calm_in, length, flags) = (from.time()?, from.time()?, from.time()?, from.number()?);
         Some(Brake {
             closed_until: now.saturating_add(closed_for.saturating_sub(age)),
-            opened: now.saturating_sub(opened_for).saturating_sub(age),
+            calm_from: now.saturating_add(calm_in.saturating_sub(age)),
             length,
             rejected: flags & 1 != 0,
             replacing: flags & 2 != 0,

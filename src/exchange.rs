@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::account::Account;
 use crate::budget::{Allowance, Ledger};
-use crate::cache::{Counter, Counters, Fetched, Need, Rejected};
+use crate::cache::{AHEAD_MAX, Counter, Counters, Fetched, Need, Rejected};
 use crate::clock::{Clock, Deadline, Stamp, nanos};
 use crate::cooldown::Failure;
 use crate::credential::{Fingerprint, fingerprint};
@@ -51,7 +51,7 @@ impl Exchange<'_> {
         let Some(share) = self.share(&secret).inspect_err(|error| self.failed(error))? else {
             return self.ask(&secret, deadline, knock).map(|issued| issued.fetched);
         };
-        match self.fetch_shared(&share, &secret, need, deadline, knock) {
+        let outcome = match self.fetch_shared(&share, &secret, need, deadline, knock) {
             Ok(outcome) => outcome,
             // A store that fails costs requests, not tokens. Where requests are counted, it is the other way round.
             Err(outage) if self.settings.budget.is_none() => {
@@ -62,7 +62,9 @@ impl Exchange<'_> {
                 self.failed(&outage);
                 Err(outage.into())
             }
-        }
+        };
+        // One that is due for renewal lives yet.
+        outcome.or_else(|failure| (need == Need::Any).then(|| self.stored()).flatten().ok_or(failure))
     }
 
     fn fetch_shared(
@@ -75,9 +77,14 @@ impl Exchange<'_> {
     ) -> OrOutage<Result<Fetched, Failure>> {
         let credential = fingerprint(self.fingerprint_key, secret);
         let began = self.clock.since_boot();
-        if let Some(outcome) = self.look(share, credential, need, began, deadline)?.0 {
-            return Ok(outcome);
-        }
+        let known = match self.look(share, credential, need, began, deadline)? {
+            (Some(outcome), _) => return Ok(outcome),
+            (None, known) => known,
+        };
+        // Whoever has a valid token to go back to does not wait long for another.
+        let shorter = Deadline::after(self.clock, AHEAD_MAX.min(deadline.remaining() / 2));
+        let has_another = need == Need::Any && self.usable(&known, &self.had).is_some();
+        let deadline = if has_another { &shorter } else { deadline };
         let _turn = match share.turn(deadline) {
             Err(error) if error.kind() == ErrorKind::Timeout => {
                 let message =
@@ -106,14 +113,18 @@ impl Exchange<'_> {
     ) -> OrOutage<(Option<Result<Fetched, Failure>>, Known)> {
         let known = share.known(deadline)?;
         let now = self.clock.since_boot();
-        if let Some((kept, fetched)) = self.usable(&known) {
+        // Where the brake is closed, the one that is in service here is the answer too.
+        let had = if need == Need::New && known.brake.is_closed(now) { &self.had[1..] } else { &self.had };
+        if let Some((kept, fetched)) = self.usable(&known, had) {
             let answers = match need {
                 Need::Any => nanos(now) < fetched.lifetime.refresh_from(self.settings.wishes),
                 Need::New => known.brake.is_closed(now) || kept.sent.age(&share.now()) <= now.saturating_sub(began),
             };
             // A scarce token in its last moments: none is asked for before they are over.
             match fetched.lifetime.awaited_end(nanos(now)).map(Duration::from_nanos) {
-                Some(end) if answers && end <= deadline.at => self.clock.sleep(end),
+                Some(end) if answers && end + deadline.enough() <= deadline.at && self.may_ask_at(end) => {
+                    self.clock.sleep(end);
+                }
                 _ if answers => {
                     self.counters.add(Counter::StoreHits);
                     return Ok((Some(Ok(fetched)), known));
@@ -143,13 +154,14 @@ impl Exchange<'_> {
         outcome: Result<Issued, Failure>,
         deadline: &Deadline,
     ) -> Result<Fetched, Failure> {
-        let pace = self.settings.pace();
+        let (pace, deadline) = (self.settings.pace(), &deadline.to_write());
         let failure = match outcome {
             Ok(issued) => {
                 let kept = Kept::new(&issued.fetched, issued.sent, issued.took);
                 self.warned(share.change(deadline, &mut |known| {
                     known.cooldown.end();
-                    if known.cleared == cleared {
+                    // Unless it is forgotten how often all was forgotten.
+                    if known.cleared <= cleared {
                         let now = self.clock.since_boot();
                         let served = known.token.as_ref().is_some_and(|before| self.has_served(before, &share.now()));
                         known.brake.replaced(served, pace, now);
@@ -204,9 +216,8 @@ impl Exchange<'_> {
         self.store?;
         let secret = self.settings.credential.read().ok()?;
         let share = self.share(&secret).ok()??;
-        let known =
-            share.known(&Deadline::after(self.clock, Duration::ZERO)).inspect_err(|error| self.warn(error)).ok()?;
-        let (_, fetched) = self.usable(&known)?;
+        let known = share.glimpse().inspect_err(|error| self.warn(error)).ok()??;
+        let (_, fetched) = self.usable(&known, &self.had)?;
         self.counters.add(Counter::StoreHits);
         Some(fetched)
     }
@@ -219,7 +230,7 @@ impl Exchange<'_> {
         let Some(share) = self.share(&self.settings.credential.read()?)? else { return Ok(None) };
         let mut outcome = Rejected::Unknown;
         share.change(&self.deadline(), &mut |known| {
-            let now = self.clock.since_boot();
+            let (now, before) = (self.clock.since_boot(), known.brake);
             outcome = match &known.token {
                 None => Rejected::Unknown,
                 Some(kept) if !kept.is(rejected) => Rejected::Replaced,
@@ -233,7 +244,7 @@ impl Exchange<'_> {
                     }
                 }
             };
-            matches!(outcome, Rejected::Dropped | Rejected::Kept(_))
+            known.brake != before
         })?;
         Ok(Some(outcome))
     }
@@ -257,6 +268,12 @@ impl Exchange<'_> {
         share.meet(&self.account.met(credential, self.clock.since_boot()), &deadline)
     }
 
+    /// Whether the budget, if there is one, has a request at that time, as far as it can be known.
+    pub(crate) fn may_ask_at(&self, time: Duration) -> bool {
+        let refusal = self.ledger().and_then(|ledger| ledger.check().err());
+        refusal.and_then(|refusal| refusal.held_until).is_none_or(|until| until <= time)
+    }
+
     /// What the budget allows, if there is one.
     pub(crate) fn allowance(&self) -> OrOutage<Option<Allowance>> {
         self.ledger().map(|ledger| ledger.allowance()).transpose()
@@ -267,9 +284,9 @@ impl Exchange<'_> {
     }
 
     /// The token that the others have, if it is news here and lives.
-    fn usable<'k>(&self, known: &'k Known) -> Option<(&'k Kept, Fetched)> {
+    fn usable<'k>(&self, known: &'k Known, had: &[Option<Token>]) -> Option<(&'k Kept, Fetched)> {
         let kept = known.token.as_ref()?;
-        if self.had.iter().flatten().any(|had| kept.is(had)) {
+        if had.iter().flatten().any(|had| kept.is(had)) {
             return None; // by the clock that nobody sets its time is over here, or due; or it was rejected
         }
         let lifetime = self.lifetime(kept, &Stamp::now(&**self.clock))?;

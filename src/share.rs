@@ -168,6 +168,13 @@ impl<'a> Share<'a> {
         Ok(self.load(&self.key, deadline, &Known::read)?.unwrap_or_default())
     }
 
+    /// The same without touching anything.
+    pub(crate) fn glimpse(&self) -> Result<Option<Known>, Error> {
+        let document = self.store.load(&self.key)?;
+        let text = document.and_then(|document| self.sealer.open(&self.key, &document));
+        Ok(text.and_then(|text| Known::read(&text, &self.now())))
+    }
+
     /// Changes what is known of the cache key; `false`: it stays.
     pub(crate) fn change(&self, deadline: &Deadline, change: &mut dyn FnMut(&mut Known) -> bool) -> Result<(), Error> {
         self.rewrite(&self.key, deadline, &mut |text| {

@@ -123,7 +123,7 @@ impl Exchange<'_> {
             let last = deadline.at.min(self.clock.since_boot().saturating_add(MOMENT));
             match failure.held_until.filter(|until| *until < last) {
                 Some(until) => self.clock.sleep(until),
-                None => return Err(failure),
+                None => return Err(self.held(failure)),
             }
         }
     }
@@ -177,6 +177,10 @@ impl Exchange<'_> {
         let mut secrets = plan.secrets(&head);
         let (mut signed, mut shown, mut reserved) = (None, None, None);
         let outcome = self.transport.send(&head, deadline.clone(), &mut || {
+            if ledger.is_some() && deadline.remaining() < deadline.enough() {
+                let message = "no time is left to hear the answer to a request that counts; raise timeout_ms";
+                return Err(Error::new(ErrorKind::Timeout, Step::Request, message));
+            }
             // Before anything leaves that could bring a token; and the time is told after that.
             reserved = ledger.map(|ledger| ledger.reserve(self.random, deadline)).transpose()?;
             let now = self.time();
@@ -190,7 +194,7 @@ impl Exchange<'_> {
         self.show(&head, shown);
         let settle = |heard: &Heard, is_spent| {
             if let (Some(ledger), Some(reserved)) = (ledger, &reserved) {
-                ledger.settle(reserved, heard, is_spent, deadline);
+                ledger.settle(reserved, heard, is_spent, &deadline.to_write());
             }
         };
         let reply = match outcome {
@@ -221,7 +225,9 @@ impl Exchange<'_> {
         match issued {
             Ok(issued) => Ok(Issued { unsettled: reserved.map(|reserved| (reserved, heard)), ..issued }),
             Err(error) => {
-                settle(&heard, error.retry_class() == RetryClass::Ambiguous);
+                // Any other reply may have been a token.
+                let is_refusal = (300..500).contains(&reply.status) || error.kind() == ErrorKind::RateLimited;
+                settle(&heard, !is_refusal || error.retry_class() == RetryClass::Ambiguous);
                 let now_told = self.account.time(signed.sent, signed.wall);
                 let differs = now_told.as_secs() != signed.told.as_secs();
                 let mistimed = error.kind() == ErrorKind::Denied && maybe && differs;

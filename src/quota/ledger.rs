@@ -7,7 +7,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{Bucket, Budget, DAY, SECOND, WINDOW_MAX};
+use super::{Bucket, Budget, DAY, SECOND};
 use crate::clock::Stamp;
 use crate::hash::{lower_hex, sha256};
 
@@ -24,6 +24,8 @@ const UNDERWAY: i64 = 60 * SECOND;
 const MANY: usize = 20_000;
 /// No document of ours has more lines.
 const LINES_MAX: u64 = 65_536;
+/// Nobody tells of more than a month.
+const TOLD_MAX: i64 = 31 * DAY;
 /// A provider tells of two or so, perhaps for two sorts of account.
 const BUCKETS_MAX: usize = 8;
 
@@ -51,6 +53,8 @@ pub(crate) struct Ledger {
     entries: Vec<Entry>,
     /// A moment by the boot clock, and what the provider's time was then; 1970 if it never told.
     proven: Stamp,
+    /// What the wall clock said at that moment.
+    wall: i64,
     /// The same, as it was claimed for the last request that was reserved without proof.
     claimed: Stamp,
     /// That request, until its reply told that the claim was right, or it is known that it was none; or 0.
@@ -83,7 +87,7 @@ const NEVER: Stamp = Stamp { boot_id: 0, since_boot: Duration::ZERO, since_epoch
 impl Ledger {
     /// A new one is full.
     pub(crate) fn read(document: Option<&[u8]>) -> Result<Ledger, Unreadable> {
-        let new = Ledger { entries: Vec::new(), proven: NEVER, claimed: NEVER, tried: 0, told: Vec::new() };
+        let new = Ledger { entries: Vec::new(), proven: NEVER, claimed: NEVER, wall: 0, tried: 0, told: Vec::new() };
         let Some(document) = document else { return Ok(new) };
         let mut lines = document.split(|byte| *byte == b'\n').map(|line| std::str::from_utf8(line).unwrap_or_default());
         let head = lines.next().and_then(|line| line.strip_prefix(MAGIC)).ok_or(Unreadable::Foreign)?;
@@ -93,13 +97,14 @@ impl Ledger {
             return Err(if is_newer { Unreadable::Newer } else { Unreadable::Foreign });
         }
         let head = numbers(head).ok_or(Unreadable::Foreign)?;
-        let [_, count, last, p0, p1, p2, c0, c1, c2, tried, ref told @ ..] = *head else {
+        let [_, count, last, p0, p1, p2, wall, c0, c1, c2, tried, ref told @ ..] = *head else {
             return Err(Unreadable::Foreign);
         };
         if count > LINES_MAX {
             return Err(Unreadable::Foreign);
         }
-        let mut ledger = Ledger { proven: stamp([p0, p1, p2]), claimed: stamp([c0, c1, c2]), tried, ..new };
+        let mut ledger =
+            Ledger { proven: stamp([p0, p1, p2]), claimed: stamp([c0, c1, c2]), wall: time(wall), tried, ..new };
         for told in told.chunks_exact(3).take(BUCKETS_MAX) {
             let [left, first] = [told[0], told[1]].map(|left| u32::try_from(left).unwrap_or(u32::MAX));
             ledger.told.push(Told { left, first, until: time(told[2]) });
@@ -123,6 +128,7 @@ impl Ledger {
         let last = self.entries.last().map_or(0, |entry| entry.at);
         let mut head = vec![1, self.entries.len() as u64, last.unsigned_abs()];
         head.extend_from_slice(&words(&self.proven));
+        head.push(self.wall.unsigned_abs());
         head.extend_from_slice(&words(&self.claimed));
         head.push(self.tried);
         for told in &self.told {
@@ -178,9 +184,11 @@ impl Ledger {
         }
         self.forget(budget, now);
         let (_, time) = self.time(now);
-        let mut at = time + UNDERWAY;
+        // Proven time runs late.
+        let late = self.proven.proven_age(now).map_or(0, |age| 2 * millis(age) / DRIFT);
+        let mut at = (time + UNDERWAY + late).min(LAST);
         if passed(&self.proven, now).is_some() {
-            self.proven = point(time, now);
+            self.prove(time, now);
         } else {
             (self.claimed, self.tried) = (point(time, now), id);
             at = at.max(self.entries.last().map_or(0, |last| last.at));
@@ -236,7 +244,10 @@ impl Ledger {
             return (time, time);
         }
         let proven = millis(self.proven.since_epoch);
-        let claimed = passed(&self.claimed, now).unwrap_or(millis(now.since_epoch)).max(proven);
+        // As far off as the wall clock was when the time was proven, it may still be.
+        let (wall, since) = (millis(now.since_epoch), millis(now.since_epoch) - self.wall);
+        let claimed = if proven > 0 && since >= 0 { wall.min(proven + since) } else { wall };
+        let claimed = passed(&self.claimed, now).unwrap_or(claimed).max(proven);
         (if proven == 0 { claimed } else { proven }, claimed)
     }
 
@@ -261,6 +272,10 @@ impl Ledger {
         (remaining, free)
     }
 
+    fn prove(&mut self, time: i64, now: &Stamp) {
+        (self.proven, self.wall) = (point(time, now), millis(now.since_epoch));
+    }
+
     /// Takes a reply's `Date` for the provider's time now, and what it says is left in place of what was said before.
     fn hear(&mut self, date: Option<i64>, told: &[Bucket], now: &Stamp) -> Option<i64> {
         let date = self.learn(date, now);
@@ -268,7 +283,7 @@ impl Ledger {
             let (_, time) = self.time(now);
             self.told.clear();
             for Bucket { left, seconds } in told.iter().take(BUCKETS_MAX) {
-                let until = time + (i64::from(*seconds) * SECOND).min(WINDOW_MAX);
+                let until = time + (i64::from(*seconds) * SECOND).min(TOLD_MAX);
                 self.told.push(Told { left: *left, first: *left, until });
             }
         }
@@ -289,7 +304,11 @@ impl Ledger {
             let since = self.entries.partition_point(|entry| entry.at <= proven);
             self.entries[since..].iter_mut().for_each(|entry| entry.at = entry.at.max(date));
         }
-        self.proven = point(date, now);
+        self.prove(date, now);
+        // None of them can be counted later, not even if this reply was as long underway as they are.
+        let latest = date + 2 * UNDERWAY;
+        let later = self.entries.partition_point(|entry| entry.at <= latest);
+        self.entries[later..].iter_mut().for_each(|entry| entry.at = latest);
         // A claim that was wrong, a later boot may make again.
         if date + UNDERWAY >= millis(self.claimed.since_epoch) {
             self.tried = 0;
@@ -538,7 +557,8 @@ mod tests {
         assert_eq!(refused.standing(&month, &next).remaining, 0, "a refusal tells the time too");
 
         let mut again = wrong.clone();
-        assert_eq!(again.reserve(&month, &odd(3, DEC - D, DEC + 61), 101).unwrap_err().next_at, DEC + 60 + D);
+        let later = odd(3, DEC - D, DEC + 61);
+        assert_eq!(again.reserve(&month, &later, 101).unwrap_err().next_at, DEC, "the clock is as far off as it was");
 
         for told in [false, true] {
             let mut lost = tried.clone();
@@ -655,7 +675,7 @@ mod tests {
             ("less", vec![bucket(3, 60)], 3, NOV),
             ("none", vec![bucket(0, 60)], 0, NOV + 60),
             ("two", vec![bucket(0, 60), bucket(0, 3600), bucket(1, 9999)], 0, NOV + H),
-            ("for ever", vec![bucket(0, u32::MAX)], 0, NOV + 366 * D),
+            ("for ever", vec![bucket(0, u32::MAX)], 0, NOV + 31 * D),
         ] {
             let (hour, mut ledger) = (budget("9/hour"), full());
             ledger.reserve(&hour, &moment(NOV), 1).unwrap();
