@@ -541,3 +541,17 @@ fn a_request_that_was_lost_while_only_a_late_clock_told_the_time_counts_when_it_
     value(&world.sibling().client(&calenso().set("quota", "31/month").audience("https://c.example")));
     assert_eq!(refused(&world, &client("d")).kind(), ErrorKind::Quota, "two of December are spent");
 }
+
+#[test]
+fn what_no_window_needs_is_forgotten_by_a_process_that_lives_for_years_too() {
+    let (world, shelf) = worlds();
+    let client = world.client(&calenso());
+    for _ in 0..300 {
+        value(&client);
+        world.clock.advance(S * (DAY + 10));
+    }
+    let ledger = ledger_of(&shelf);
+    let document = shelf.documents.documents().into_iter().find(|(name, _)| *name == ledger).unwrap().1;
+    let lines = document.iter().filter(|byte| **byte == b'\n').count();
+    assert!(lines < 100, "{lines}");
+}
