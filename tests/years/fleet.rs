@@ -208,9 +208,12 @@ impl Fleet<'_> {
     /// When it is tried again, after that error or a death.
     fn again(&mut self, error: Option<&Error>) -> Duration {
         let told = error.and_then(Error::retry_after).unwrap_or(SECOND * 5);
-        let most = if self.draw.chance(0.5) { HOUR * 3 } else { SECOND * 60 };
-        let patience = self.draw.up_to(most);
-        self.now() + told.min(patience) + Duration::from_millis(1)
+        // In a trouble of days nobody asks every second.
+        let is_trouble = self.now() >= self.trouble.0 && self.now() < self.trouble.1;
+        let (least, most) = if is_trouble { (HOUR / 4, HOUR / 2) } else { (SECOND * 60, HOUR * 3) };
+        let patience = if self.draw.chance(0.5) { self.draw.up_to(most) } else { self.draw.up_to(least) };
+        let told = if is_trouble { told.max(patience) } else { told.min(patience) };
+        self.now() + told + Duration::from_millis(1)
     }
 
     fn befall(&mut self) {
