@@ -81,10 +81,21 @@ fn start(draw: &mut Draw) -> Duration {
     }
 }
 
-/// Lives so often, each time with other luck and from another moment on.
-fn lives(count: usize, seed: u64, live: impl Fn(u64, Duration) -> Outcome) -> Vec<Outcome> {
+/// Lives so often, each time with other luck and from another moment on, side by side.
+fn lives(count: usize, seed: u64, live: impl Fn(u64, Duration) -> Outcome + Sync) -> Vec<Outcome> {
     let mut draw = Draw(seed);
-    (0..count).map(|_| live(draw.next(), start(&mut draw))).collect()
+    let begins: Vec<_> = (0..count).map(|_| (draw.next(), start(&mut draw))).collect();
+    let next = AtomicUsize::new(0);
+    // Each thread takes the next one that is left.
+    let work = || {
+        let begin = || begins.get(next.fetch_add(1, Ordering::Relaxed));
+        std::iter::from_fn(begin).map(|(seed, start)| live(*seed, *start)).collect::<Vec<_>>()
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(count);
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
 }
 
 fn sum(outcomes: &[Outcome]) -> Outcome {
@@ -134,27 +145,12 @@ fn keep(name: &str, promise: Promise, all: &Outcome) {
 
 /// The whole table: so many lives of each row, of such a length; and so many of others, of three years.
 fn table(lives_of_library: usize, length: Duration, lives_of_others: usize) {
-    let rows = library();
-    let next = AtomicUsize::new(0);
-    // Each thread takes the next row that is left.
-    let work = || {
-        let mine = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|number| *number < rows.len());
-        std::iter::from_fn(mine)
-            .map(|number| {
-                let live = |seed, start| fleet::live(&rows[number].2, seed, start, length);
-                (number, lives(lives_of_library, number as u64, live))
-            })
-            .collect::<Vec<_>>()
-    };
-    let mut outcomes: Vec<_> = std::thread::scope(|scope| {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(rows.len());
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-    });
-    outcomes.sort_unstable_by_key(|(number, _)| *number);
     head();
-    for (number, outcomes) in &outcomes {
-        row(rows[*number].0, outcomes, true);
+    for (number, (name, promise, life)) in library().into_iter().enumerate() {
+        let live = |seed, start| fleet::live(&life, seed, start, length);
+        let outcomes = lives(lives_of_library, number as u64, live);
+        row(name, &outcomes, true);
+        keep(name, promise, &sum(&outcomes));
     }
     for (name, habit) in [
         ("others: 10 % early", Habit::Early(MINUTE * 144)),
@@ -164,14 +160,12 @@ fn table(lives_of_library: usize, length: Duration, lives_of_others: usize) {
         ("no store, cron every 5 minutes", Habit::Started(MINUTE * 5)),
         ("no store, a restart a day", Habit::StartedDaily),
     ] {
-        row(name, &lives(lives_of_others, 99, |seed, start| naive::live(habit, seed, start, YEAR * 3)), false);
-    }
-    for (number, outcomes) in &outcomes {
-        keep(rows[*number].0, rows[*number].1, &sum(outcomes));
+        let live = |seed, start| naive::live(habit, seed, start, YEAR * 3);
+        row(name, &lives(lives_of_others, 99, live), false);
     }
 }
 
-/// Two months of each, over the turn of a month.
+/// Five weeks of each, over the turn of a month.
 #[test]
 fn the_budget_holds_over_the_turn_of_a_month() {
     table(1, YEAR / 10, 10);
