@@ -5,14 +5,21 @@
 mod canary;
 mod hosts;
 mod standin;
+mod temp;
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use canary::Watched;
-use hosts::{BAD_RESPONSE, DENIED, Host, NETWORK, RATE_LIMITED, SERVER, TIMEOUT, TLS, through_both_apis};
+use hosts::{
+    BAD_RESPONSE, CONFIG, DENIED, Host, NETWORK, RATE_LIMITED, SERVER, STORE, TIMEOUT, TLS, UNSUPPORTED,
+    through_both_apis,
+};
 use standin::{Fault, Flaw, Manner, Peer, Standin};
+use temp::TempDir;
 use tokauth::seams::RetryClass;
 use tokauth::{Client, ErrorKind};
 
@@ -22,6 +29,8 @@ through_both_apis!(
     a_redirect_sends_nothing_to_where_it_points,
     a_root_that_signed_nothing_here_is_told,
     an_outage_is_asked_about_once_in_each_pause,
+    a_store_or_a_budget_that_will_not_do_makes_no_client,
+    a_store_that_fails_later_costs_a_token_only_where_requests_are_counted,
 );
 
 type Options = Vec<(String, String)>;
@@ -682,6 +691,156 @@ fn a_root_that_signed_nothing_here_is_told<H: Host>() {
         "{}",
         failure.message
     );
+}
+
+/// F-09, F-12, F-19, F-27, F-28, H-12.
+fn a_store_or_a_budget_that_will_not_do_makes_no_client<H: Host>() {
+    let (standin, above) = (Standin::start(), TempDir::new());
+    let make = |name: &str, mode| {
+        fs::DirBuilder::new().mode(0o700).create(above.join(name)).map(|()| set_mode(&above.join(name), mode))
+    };
+    for (name, mode) in [("sound", 0o700), ("open", 0o777), ("readable", 0o755), ("read-only", 0o500)] {
+        make(name, mode).unwrap();
+    }
+    make("open/store", 0o700).unwrap();
+    symlink(above.join("sound"), above.join("link")).unwrap();
+    fs::write(above.join("file"), "of somebody").unwrap();
+
+    let of_others = "is not a directory of this user alone (mode 0700)";
+    for quota in ["none", "31/month"] {
+        for (name, words) in [
+            ("missing/store", "missing/store cannot be opened: "),
+            ("open", of_others),
+            ("readable", of_others),
+            ("read-only", of_others),
+            ("link", of_others),
+            ("file", of_others),
+            ("open/store", "lies where anyone may write"),
+        ] {
+            let options = with(plain(&standin), "store", &format!("file:{}", above.join(name)));
+            let failure = H::client(&with(options, "quota", quota)).err().expect(name);
+            let text = &failure.message;
+            assert_eq!((failure.status, text.lines().count()), (STORE, 1), "{name}: {text}");
+            assert!(text.starts_with("store: ") && text.contains(&above.join(name)), "{name}: {text}");
+            assert!(text.contains(words) && text.contains("store=file:/"), "{name}: {text}");
+        }
+    }
+    let sound = format!("file:{}", above.join("sound"));
+    for (store, quota, status, words) in [
+        ("memory", "31/month", CONFIG, "set store=file, or quota=none"),
+        ("file:sound", "31/month", CONFIG, "takes the absolute path of a directory"),
+        ("redis://localhost", "31/month", UNSUPPORTED, "set store=file"),
+        (&sound, "31 a month", CONFIG, "quota has a part without a slash; write it as COUNT/WINDOW"),
+        (&sound, "0/month", CONFIG, "quota has a count"),
+        (&sound, "31/moon", CONFIG, "quota has a window"),
+        (&sound, "10/hour,,50/day", CONFIG, "quota has a part without a slash"),
+    ] {
+        let options = with(with(plain(&standin), "store", store), "quota", quota);
+        let failure = H::client(&options).err().expect(words);
+        assert_eq!(failure.status, status, "{}", failure.message);
+        assert!(failure.message.starts_with("config: ") && failure.message.contains(words), "{}", failure.message);
+    }
+    assert_eq!(standin.connections(), 0);
+    assert_eq!(fs::read_to_string(above.join("file")).unwrap(), "of somebody");
+    assert_eq!(fs::read_dir(above.join("sound")).unwrap().count(), 0, "nothing was made through the link");
+}
+
+/// Something that is done to a store, and undone.
+type Harm = (&'static str, fn(&str), fn(&str));
+
+/// F-09, F-12, F-23.
+const HARMS: &[Harm] = &[
+    ("others may enter it", |store| set_mode(store, 0o755), |store| set_mode(store, 0o700)),
+    (
+        "a link is in its place",
+        |store| {
+            fs::rename(store, format!("{store}.moved")).unwrap();
+            symlink(format!("{store}.moved"), store).unwrap();
+        },
+        |store| {
+            fs::remove_file(store).unwrap();
+            fs::rename(format!("{store}.moved"), store).unwrap();
+        },
+    ),
+    (
+        "a file is in its place",
+        |store| {
+            fs::rename(store, format!("{store}.moved")).unwrap();
+            fs::write(store, "").unwrap();
+        },
+        |store| {
+            fs::remove_file(store).unwrap();
+            fs::rename(format!("{store}.moved"), store).unwrap();
+        },
+    ),
+    (
+        "others may put another in its place",
+        |store| set_mode(&above(store), 0o777),
+        |store| set_mode(&above(store), 0o700),
+    ),
+    (
+        "the directory above is gone",
+        |store| fs::rename(above(store), format!("{}.moved", above(store))).unwrap(),
+        |store| fs::rename(format!("{}.moved", above(store)), above(store)).unwrap(),
+    ),
+];
+
+/// F-06, F-08: of these a token needs none.
+const HARMS_OF_THE_LEDGER: &[Harm] = &[
+    ("a later version wrote the ledger", |store| replace_ledger(store, b"tokauth ledger 2 new\n"), restore_ledger),
+    ("the ledger is an image", |store| replace_ledger(store, b"\x89PNG"), restore_ledger),
+    ("the ledger is empty", |store| replace_ledger(store, b""), restore_ledger),
+];
+
+fn above(store: &str) -> String {
+    store.rsplit_once('/').unwrap().0.to_owned()
+}
+
+fn set_mode(path: &str, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+fn ledger(store: &str) -> String {
+    let names = fs::read_dir(store).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let ledger = names.into_iter().find(|name| name.starts_with("ledger-") && !name.contains('.')).unwrap();
+    format!("{store}/{ledger}")
+}
+
+fn replace_ledger(store: &str, document: &[u8]) {
+    fs::copy(ledger(store), format!("{store}.copy")).unwrap();
+    fs::write(ledger(store), document).unwrap();
+}
+
+fn restore_ledger(store: &str) {
+    fs::copy(format!("{store}.copy"), ledger(store)).unwrap();
+}
+
+fn a_store_that_fails_later_costs_a_token_only_where_requests_are_counted<H: Host>() {
+    let with_and_without = HARMS.iter().flat_map(|harm| [(harm, "none"), (harm, "31/month")]);
+    for ((what, harm, heal), quota) in with_and_without.chain(HARMS_OF_THE_LEDGER.iter().map(|harm| (harm, "31/month")))
+    {
+        let (standin, home) = (Standin::start(), TempDir::new());
+        let store = home.join("above/store");
+        fs::create_dir(above(&store)).unwrap();
+        let options = || with(with(plain(&standin), "store", &format!("file:{store}")), "quota", quota);
+        let [client, other] = [options(), options()].map(|options| H::client(&options).unwrap());
+        let token = client.token().unwrap();
+        harm(&store);
+        assert_eq!(client.token().unwrap(), token, "{what}: what is cached is served");
+        match (other.token(), quota) {
+            (outcome, "none") => drop(outcome.unwrap_or_else(|failure| panic!("{what}: {}", failure.message))),
+            (outcome, _) => {
+                let failure = outcome.expect_err(what);
+                let text = &failure.message;
+                assert_eq!((failure.status, text.lines().count()), (STORE, 1), "{what}: {text}");
+                assert!(text.starts_with("store: "), "{what}: {text}");
+                assert_eq!(standin.token_requests("oauth2"), 1, "{what}: nothing is sent that cannot be counted");
+                heal(&store);
+                other.token().unwrap_or_else(|failure| panic!("{what}, and healed: {}", failure.message));
+            }
+        }
+        assert_eq!(standin.token_requests("oauth2"), 2, "{what}");
+    }
 }
 
 #[test]

@@ -428,11 +428,34 @@ static int environment_is_read_under_a_prefix(void)
     return 1;
 }
 
-static int what_is_not_built_in_is_unsupported(void)
+static int a_store_or_budget_that_cannot_be_had_is_refused(void)
 {
     CHECK(option_refused("store", "redis://localhost", TOKAUTH_ERR_UNSUPPORTED, "store"));
     CHECK(option_refused("store", "file:/nowhere/at/all", TOKAUTH_ERR_STORE, "/nowhere/at/all"));
     CHECK(option_refused("quota", "31/moon", TOKAUTH_ERR_CONFIG, "quota"));
+    return 1;
+}
+
+/* F-28. */
+static int without_a_home_there_is_no_usual_store(void)
+{
+    static const char *const VARIABLES[] = {"HOME", "XDG_STATE_HOME"};
+    char saved[2][4096] = {"", ""};
+    size_t i;
+
+    for (i = 0; i < 2; i++)
+        if (getenv(VARIABLES[i]) != NULL) {
+            snprintf(saved[i], sizeof saved[i], "%s", getenv(VARIABLES[i]));
+            unsetenv(VARIABLES[i]);
+        }
+    CHECK(option_refused("store", "file", TOKAUTH_ERR_STORE, "neither XDG_STATE_HOME nor HOME"));
+    CHECK(option_refused("quota", "31/month", TOKAUTH_ERR_STORE, "neither XDG_STATE_HOME nor HOME"));
+    setenv("HOME", "/", 1);
+    CHECK(option_refused("quota", "31/month", TOKAUTH_ERR_STORE, "HOME is /"));
+    unsetenv("HOME");
+    for (i = 0; i < 2; i++)
+        if (saved[i][0] != '\0')
+            setenv(VARIABLES[i], saved[i], 1);
     return 1;
 }
 
@@ -793,7 +816,8 @@ static const struct {
     TEST(json_gives_options),
     TEST(json_that_is_not_flat_is_refused),
     TEST(environment_is_read_under_a_prefix),
-    TEST(what_is_not_built_in_is_unsupported),
+    TEST(a_store_or_budget_that_cannot_be_had_is_refused),
+    TEST(without_a_home_there_is_no_usual_store),
     TEST(token_is_asked_for_once),
     TEST(clones_outlive_the_original),
     TEST(copy_writes_all_or_nothing),

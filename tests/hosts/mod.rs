@@ -22,6 +22,7 @@ pub const DENIED: i32 = TOKAUTH_ERR_DENIED;
 pub const RATE_LIMITED: i32 = TOKAUTH_ERR_RATE_LIMITED;
 pub const SERVER: i32 = TOKAUTH_ERR_SERVER;
 pub const BAD_RESPONSE: i32 = TOKAUTH_ERR_BAD_RESPONSE;
+pub const STORE: i32 = TOKAUTH_ERR_STORE;
 
 /// Runs each behaviour once through each API. An attribute in front goes to all tests.
 macro_rules! through_both_apis {
@@ -127,6 +128,7 @@ fn seen(token: Token) -> Seen {
 fn told(error: Error) -> Failure {
     let status = match error.kind() {
         ErrorKind::Config => CONFIG,
+        ErrorKind::Unsupported => UNSUPPORTED,
         ErrorKind::NotCached => NOT_CACHED,
         ErrorKind::Network => NETWORK,
         ErrorKind::Timeout => TIMEOUT,
@@ -135,6 +137,7 @@ fn told(error: Error) -> Failure {
         ErrorKind::RateLimited => RATE_LIMITED,
         ErrorKind::Server => SERVER,
         ErrorKind::BadResponse => BAD_RESPONSE,
+        ErrorKind::Store => STORE,
         other => panic!("{other:?} in a test that does not know it"),
     };
     Failure {
