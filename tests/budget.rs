@@ -130,6 +130,7 @@ fn what_is_left_is_told_at_each_stage() {
     assert_eq!(budget(&world.sibling().client(&calenso().client_id("you"))), (31, None), "of this client id");
 }
 
+/// H-12.
 #[test]
 fn without_a_budget_calenso_asks_freely_and_with_one_memory_is_no_store() {
     let (world, _) = worlds();
@@ -145,7 +146,7 @@ fn without_a_budget_calenso_asks_freely_and_with_one_memory_is_no_store() {
     }
 }
 
-/// H-10.
+/// H-10; C-07, C-24, C-25.
 #[test]
 fn an_ambiguous_failure_is_not_repeated_counts_and_holds_everybody_back_for_a_minute() {
     for act in [
@@ -482,6 +483,26 @@ fn at_most_five_requests_of_a_month_go_to_rejections() {
         assert_eq!(when, [0, 24, 72, 168, 360], "one process: {is_one}");
         assert_eq!(world.provider.count(), 6);
     }
+}
+
+/// On the first of December, with 31 requests for 31 days; and as soon as one is lost.
+#[test]
+fn the_log_warns_once_what_is_left_will_not_last() {
+    let (world, _) = worlds();
+    world.clock.advance(S * (10 * DAY));
+    let client = world.client(&calenso());
+    value(&client);
+    world.clock.advance(S * DAY);
+    value(&client);
+    assert!(world.lines.all().contains("the budget has 29 requests left\n"), "{}", world.lines.all());
+    assert!(!world.lines.all().contains("are to last"), "{}", world.lines.all());
+    world.clock.advance(S * DAY);
+    world.provider.next(Act::Lose);
+    client.token().unwrap_err();
+    world.clock.advance(S * 60);
+    value(&client);
+    let warning = "the budget has 27 requests left, and tokens of 86400 s are to last for ";
+    assert!(world.lines.all().contains(warning), "{}", world.lines.all());
 }
 
 /// The ledger's time runs late by a ten thousandth, and the month that it waits for may have begun.

@@ -643,6 +643,7 @@ mod tests {
         }
     }
 
+    /// H-14.
     #[test]
     fn a_month_ends_with_the_month_whatever_its_length() {
         let month = budget("1/month");

@@ -1,4 +1,4 @@
-//! Years of continuous demand in virtual time, with a provider that allows 31 tokens of 24 hours a month: never one
+//! H-02: years of continuous demand in virtual time, with a provider that allows 31 tokens of 24 hours a month: never one
 //! more, whatever happens; with no faults, never a moment without a token. And what others would do, in the same table.
 #![allow(unreachable_pub)] // a program has no outside
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
