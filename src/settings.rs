@@ -90,10 +90,11 @@ impl Settings {
     pub(crate) fn sealer(&self, secret: &Secret) -> Result<Sealer, Error> {
         match &self.store_key {
             Some(StoreKey { key, .. }) => Ok(Sealer::new(key)),
-            None if is_weak(secret.expose()) => Err(Error::config(
+            None if is_weak(secret.expose()) => Err(Error::config(format!(
                 "the client secret is too easy to guess to seal a store with: it has fewer than 22 characters, or fewer \
-                 than 12 different ones; give store_key_file, or set store=memory",
-            )),
+                 than 12 different ones; give store_key_file, or set store=memory{}",
+                self.budget.as_ref().map_or("", |_| " and quota=none"),
+            ))),
             None => Ok(Sealer::new(secret.expose().as_bytes())),
         }
     }

@@ -336,7 +336,7 @@ fn a_step_of_the_wall_clock_changes_nothing_that_processes_share() {
     }
 }
 
-/// E21, E-07, E-08: after a reboot there is only the wall clock.
+/// E21, E-07, E-08, F-30: after a reboot there is only the wall clock.
 #[test]
 fn after_a_reboot_a_token_lives_as_long_as_the_wall_clock_says_and_never_longer_than_it_did() {
     for (wall, served) in [
@@ -394,8 +394,10 @@ fn a_wrong_secret_is_tried_twice_a_day_by_any_number_of_processes() {
 fn a_weak_secret_seals_no_store() {
     let (world, _) = worlds();
     for weak in ["hunter2", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"] {
-        let error = world.build(&oauth2().client_secret(weak)).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Config);
-        assert!(error.to_string().contains("store_key_file"), "{error}");
+        for (quota, advice) in [("none", "store=memory"), ("31/month", "store=memory and quota=none")] {
+            let error = world.build(&oauth2().quota(quota).client_secret(weak)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().ends_with(&format!("give store_key_file, or set {advice}")), "{error}");
+        }
     }
 }
