@@ -186,7 +186,7 @@ typedef void (*tokauth_destroy_fn)(void *user_data);
 #define TOKAUTH_ERR_QUOTA 30
 
 /**
- * The shared store failed, and the token may not be asked for without it.
+ * The store cannot be used, or holds a ledger that cannot be read, and the call cannot do without.
  */
 #define TOKAUTH_ERR_STORE 31
 

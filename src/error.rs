@@ -32,7 +32,7 @@ pub enum ErrorKind {
     BadResponse,
     /// The token budget is spent; see [`Error::retry_after`].
     Quota,
-    /// The shared store failed, and the token may not be asked for without it.
+    /// The store cannot be used, or holds a ledger that cannot be read, and the call cannot do without.
     Store,
     /// A bug in this library.
     Internal,

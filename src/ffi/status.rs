@@ -33,7 +33,7 @@ pub const TOKAUTH_ERR_SERVER: tokauth_status = 22;
 pub const TOKAUTH_ERR_BAD_RESPONSE: tokauth_status = 23;
 /// The token budget is spent; see tokauth_error_retry_after_ms().
 pub const TOKAUTH_ERR_QUOTA: tokauth_status = 30;
-/// The shared store failed, and the token may not be asked for without it.
+/// The store cannot be used, or holds a ledger that cannot be read, and the call cannot do without.
 pub const TOKAUTH_ERR_STORE: tokauth_status = 31;
 /// A bug in this library; please report it.
 pub const TOKAUTH_ERR_INTERNAL: tokauth_status = 90;
