@@ -74,6 +74,11 @@ fn spend(world: &World, count: usize) {
     }
 }
 
+/// Another process, which wants a token for that audience and knows of two requests a month.
+fn one_of_two(world: &World, audience: &str) -> Watched {
+    world.sibling().client(&calenso().set("quota", "2/month").audience(format!("https://{audience}.example")))
+}
+
 /// Of a call that is refused, and sends nothing.
 fn refused(world: &World, client: &Watched) -> Error {
     let before = world.provider.connections();
@@ -526,10 +531,7 @@ fn a_caller_waits_for_the_turn_of_a_month_that_is_a_moment_away() {
 #[test]
 fn a_request_whose_reply_tells_no_time_counts_in_the_month_that_began_meanwhile() {
     let (world, _) = worlds();
-    let client = |audience: &str| {
-        let builder = calenso().set("quota", "2/month").audience(format!("https://{audience}.example"));
-        world.sibling().client(&builder)
-    };
+    let client = |audience| one_of_two(&world, audience);
     world.clock.advance(S * (9 * DAY));
     value(&client("a"));
     world.clock.advance(S * DAY + S * 3);
@@ -544,10 +546,7 @@ fn a_request_whose_reply_tells_no_time_counts_in_the_month_that_began_meanwhile(
 #[test]
 fn a_request_that_was_lost_while_only_a_late_clock_told_the_time_counts_when_it_may_have_been_sent() {
     let (world, _) = worlds();
-    let client = |audience: &str| {
-        let builder = calenso().set("quota", "2/month").audience(format!("https://{audience}.example"));
-        world.sibling().client(&builder)
-    };
+    let client = |audience| one_of_two(&world, audience);
     world.clock.advance(S * (9 * DAY));
     value(&client("a"));
     world.clock.advance(S * DAY + S * 600);

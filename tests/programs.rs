@@ -95,13 +95,8 @@ fn processes_of_every_language_share_a_budget() {
         let mut python = command("python3", &options);
         python.env("PYTHONPATH", root().join("examples/python"));
         let program = "import tokauth\nwith tokauth.Client.from_env() as client: print(client.budget())";
-        told.push(printed(
-            {
-                python.args(["-c", program]);
-                python
-            },
-            PYTHON,
-        ));
+        python.args(["-c", program]);
+        told.push(printed(python, PYTHON));
     }
     assert_eq!(told, vec!["(30, None)\n"; told.len()]);
     assert_eq!(standin.token_requests("calenso"), 1);
