@@ -288,6 +288,27 @@ mod tests {
         assert_eq!(size_of::<Error>(), size_of::<usize>());
     }
 
+    /// A kind, class or step that is in no list could be written and not read.
+    #[test]
+    fn every_error_can_be_read_by_another_process() {
+        // The last of each, as they are declared.
+        let all = (Step::Token as usize, ErrorKind::Internal as usize, RetryClass::Ambiguous as usize);
+        assert_eq!((STEPS.len() - 1, KINDS.len() - 1, CLASSES.len() - 1), all);
+        for kind in KINDS {
+            for class in CLASSES {
+                for step in STEPS {
+                    let error = Error::new(kind, step, "it failed").with_class(class);
+                    let told = error.with_reply(403, Some("no".into()));
+                    let mut to = Writer::new(100);
+                    told.write(&mut to);
+                    let text = to.done();
+                    let read = Error::read(&mut Reader::new(&text)).unwrap();
+                    assert_eq!(format!("{read:?}"), format!("{told:?}"));
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_message_is_one_line_and_opens_with_the_step() {
         let error = Error::new(ErrorKind::Network, Step::Connect, "cannot\r\nreach\0it");

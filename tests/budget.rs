@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use canary::Watched;
 use serde_json::json;
-use tokauth::seams::Clock;
+use tokauth::seams::{Change, Clock, Deadline, Name, RetryClass, Store, Turn, failure};
 use tokauth::{Builder, Client, Error, ErrorKind};
 use world::{Act, NOW, S, SECRET, Shelf, World, oauth2};
 
@@ -574,4 +574,160 @@ fn what_no_window_needs_is_forgotten_by_a_process_that_lives_for_years_too() {
     let document = shelf.documents.documents().into_iter().find(|(name, _)| *name == ledger).unwrap().1;
     let lines = document.iter().filter(|byte| **byte == b'\n').count();
     assert!(lines < 100, "{lines}");
+}
+
+/// After quiet days the ledger's time is late.
+#[test]
+fn a_request_lost_at_the_turn_of_a_month_counts_in_the_one_it_was_sent_in() {
+    for quiet in [1, 6, 9, 10] {
+        let (world, _) = worlds();
+        let client = |name: &str| {
+            world.sibling().client(&calenso().quota("2/month").audience(format!("https://{name}.example")))
+        };
+        world.clock.advance(S * ((10 - quiet) * DAY));
+        value(&client("a"));
+        world.clock.advance(Duration::from_secs(DECEMBER as u64 + 20) - world.clock.since_epoch());
+        world.provider.next(Act::Lose);
+        client("b").token().unwrap_err();
+        world.clock.advance(S * HOUR);
+        let sent = (0..4).filter(|name| client(&name.to_string()).token().is_ok()).count();
+        assert_eq!(sent, 1, "after {quiet} quiet days");
+    }
+}
+
+/// A wall clock that stays 40 days ahead is believed once, however often the machine boots.
+#[test]
+fn a_claim_that_a_reply_refuted_is_not_believed_after_the_next_boots() {
+    let (world, _) = worlds();
+    let now = std::sync::Arc::new(AtomicU64::new(NOW));
+    let (provider_s, issued) = (now.clone(), AtomicU64::new(1));
+    world.provider.judges(move |_| {
+        let number = issued.fetch_add(1, Ordering::SeqCst);
+        let token = json!({"access_token": format!("canary-token-{number}"), "expires_in": 600});
+        (200, vec![("date", date(Duration::from_secs(provider_s.load(Ordering::SeqCst))))], token.to_string().into())
+    });
+    spend(&world, 31);
+    for day in 1..=8 {
+        now.store(NOW + day * 90_000, Ordering::SeqCst);
+        world.clock.set_boot(S * 30);
+        world.clock.set_wall(Duration::from_secs(NOW + day * 90_000) + S * (40 * DAY));
+        let _ = world.sibling().client(&calenso()).token(); // a token or not: the count tells
+    }
+    assert_eq!(world.provider.count(), 32);
+}
+
+#[test]
+fn a_request_lost_while_the_clock_was_years_ahead_counts_until_the_next_reply_tells_the_time() {
+    let (world, _) = worlds();
+    world.clock.set_wall(Duration::from_secs(NOW) + S * (3650 * DAY));
+    world.provider.next(Act::Lose);
+    let client = world.client(&calenso());
+    client.token().unwrap_err();
+    world.clock.set_wall(Duration::from_secs(NOW + 100));
+    world.clock.advance(S * 100);
+    value(&client);
+    world.clock.advance(S * (70 * DAY));
+    assert_eq!(budget(&client), (31, None));
+}
+
+/// By its last lives a brake has been closed longer than any boot lasted.
+#[test]
+fn the_brake_forgets_after_a_month_though_the_machine_rebooted() {
+    let (world, _) = worlds();
+    for turn in 0..8 {
+        for (hours, is_replaced) in [(0, true), (1, false)] {
+            world.clock.set_boot(S * 600);
+            world.clock.set_wall(Duration::from_secs(NOW + turn * 40 * 86_400 + hours * 3600));
+            let client = world.sibling().client(&calenso());
+            let token = client.token().unwrap();
+            client.invalidate(&token).unwrap();
+            assert_eq!(value(&client) != token.value(), is_replaced, "turn {turn}, {hours} h");
+        }
+    }
+}
+
+#[test]
+fn the_last_token_of_a_budget_serves_to_its_end() {
+    for again in [false, true] {
+        let (world, _) = worlds();
+        let client = world.client(&calenso().quota("1/month"));
+        let token = value(&client);
+        world.clock.advance(S * DAY - Duration::from_millis(1500));
+        let client = if again { world.sibling().client(&calenso().quota("1/month")) } else { client };
+        assert_eq!(value(&client), token, "another process: {again}");
+        world.clock.advance(Duration::from_millis(1500));
+        assert_eq!(client.token().unwrap_err().kind(), ErrorKind::Quota);
+    }
+}
+
+/// Its answer would come too late for anybody.
+#[test]
+fn no_request_that_counts_is_begun_in_the_last_moments_of_a_call() {
+    let (world, _) = worlds();
+    *world.provider.connect_time.lock().unwrap() = Duration::from_millis(9990);
+    let client = world.client(&calenso());
+    let error = client.token().unwrap_err();
+    assert_eq!((error.kind(), budget(&client)), (ErrorKind::Timeout, (31, None)), "{error}");
+    // Nor is the end of a token waited for, if nothing could be asked then.
+    *world.provider.connect_time.lock().unwrap() = Duration::ZERO;
+    world.clock.advance(S);
+    let client = world.client(&calenso().timeout_ms("1600"));
+    let token = value(&client);
+    world.clock.advance(S * DAY - Duration::from_millis(1500));
+    assert_eq!(value(&client), token);
+}
+
+/// A disk that is full where the ledger is.
+#[derive(Clone, Debug, Default)]
+struct Full(Shelf, std::sync::Arc<AtomicU64>);
+
+impl Store for Full {
+    fn load(&self, name: &Name) -> Result<Option<Vec<u8>>, Error> {
+        self.0.load(name)
+    }
+
+    fn change(
+        &self,
+        name: &Name,
+        deadline: &Deadline,
+        change: &mut dyn FnMut(Option<&[u8]>) -> Change,
+    ) -> Result<(), Error> {
+        if name.as_str().starts_with("ledger") {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            return Err(failure(ErrorKind::Store, RetryClass::NotSent));
+        }
+        self.0.change(name, deadline, change)
+    }
+
+    fn turn(&self, name: &Name, deadline: &Deadline) -> Result<Box<dyn Turn>, Error> {
+        self.0.turn(name, deadline)
+    }
+}
+
+#[test]
+fn a_ledger_that_cannot_be_written_is_tried_once_a_pause() {
+    let full = Full::default();
+    let world = World::with_store(full.clone());
+    for _ in 0..50 {
+        let error = world.sibling().client(&calenso()).token().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Store);
+    }
+    assert_eq!(full.1.load(Ordering::SeqCst), 1, "it is reached over a connection to the provider");
+}
+
+#[test]
+fn what_the_provider_said_is_left_goes_down_by_one_a_request() {
+    let (world, _) = worlds();
+    let client = world.client(&calenso().quota("10/minute"));
+    let refresh = |left: Option<u32>| {
+        let told = left.map(|left| ("auth0-client-quota-limit", format!("b=per_day;q=50;r={left};t=80000")));
+        let headers = told.into_iter().chain([("date", date(world.clock.since_epoch()))]).collect();
+        let token = json!({"access_token": format!("canary-token-{:?}", world.clock.since_boot()), "expires_in": DAY});
+        world.provider.next(Act::Reply(200, headers, token.to_string().into()));
+        client.refresh().unwrap();
+        world.clock.advance(S * 300);
+        budget(&client).0
+    };
+    (0..8).for_each(|_| drop(refresh(None)));
+    assert_eq!([refresh(Some(6)), refresh(None), refresh(None)], [6, 5, 4]);
 }

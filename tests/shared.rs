@@ -12,6 +12,7 @@ use std::time::Duration;
 use canary::Watched;
 use serde_json::json;
 use temp::TempFile;
+use tokauth::seams::Clock;
 use tokauth::{Builder, Client, Counter, ErrorKind};
 use world::{Act, NOW, S, SECRET, Shelf, World, oauth2};
 
@@ -317,6 +318,106 @@ fn a_failure_is_remembered_for_all_processes() {
         let first = world.sibling().client(&oauth2()).token().unwrap_err();
         assert_eq!(first.retry_after(), Some(S * waits[0]), "a token ends the streak");
     }
+}
+
+/// Its first process may be at it, or have failed.
+#[test]
+fn a_token_that_is_due_serves_a_new_process_while_its_renewal_fails() {
+    for first_tries in [true, false] {
+        let (world, _) = worlds();
+        let first = world.client(&oauth2());
+        value(&first);
+        world.clock.advance(S * 3450);
+        world.provider.always(Act::Unsent(ErrorKind::Network));
+        if first_tries {
+            assert_eq!(value(&first), "canary-token-1");
+        }
+        assert_eq!(value(&world.sibling().client(&oauth2())), "canary-token-1", "first_tries {first_tries}");
+    }
+}
+
+#[test]
+fn whoever_has_a_token_to_go_back_to_waits_five_seconds_for_another_process() {
+    let (world, _) = worlds();
+    let holder = world.client(&oauth2());
+    value(&holder);
+    world.clock.advance(S * 3450);
+    world.provider.close();
+    std::thread::scope(|scope| {
+        let renewing = scope.spawn(|| value(&holder));
+        world.provider.wait_for_arrival();
+        let began = world.clock.since_boot();
+        assert_eq!(value(&world.sibling().client(&oauth2())), "canary-token-1");
+        assert_eq!(world.clock.since_boot() - began, S * 5);
+        world.provider.open();
+        renewing.join().unwrap();
+    });
+}
+
+#[test]
+fn a_forced_refresh_obeys_the_brake_that_processes_share() {
+    let (world, _) = worlds();
+    let client = world.client(&oauth2());
+    let token = client.token().unwrap();
+    client.invalidate(&token).unwrap();
+    value(&client);
+    for client in [&client, &world.sibling().client(&oauth2())] {
+        assert_eq!(client.refresh().unwrap().value(), "canary-token-2");
+    }
+    assert_eq!(world.provider.count(), 2);
+}
+
+#[test]
+fn a_rejection_that_changes_nothing_writes_nothing() {
+    let (world, shelf) = worlds();
+    let client = world.client(&oauth2());
+    let token = client.token().unwrap();
+    client.invalidate(&token).unwrap();
+    let token = client.token().unwrap();
+    client.invalidate(&token).unwrap();
+    let before = shelf.documents.documents();
+    client.invalidate(&token).unwrap();
+    assert_eq!(shelf.documents.documents(), before);
+}
+
+/// A day is a day, wherever reboots fall into it.
+#[test]
+fn a_lock_out_ends_though_the_machine_rebooted() {
+    let (world, _) = worlds();
+    (0..3).for_each(|_| world.provider.next_json(401, json!({"code": 401100, "message": "wrong"})));
+    for _ in 0..2 {
+        world.client(&eventhos()).token().unwrap_err();
+        world.clock.advance(S * 1000);
+    }
+    for (hours, count) in [(12, 2), (23, 2), (25, 3)] {
+        world.clock.set_boot(S * 600);
+        world.clock.set_wall(Duration::from_secs(NOW + hours * 3600));
+        world.sibling().client(&eventhos()).token().unwrap_err();
+        assert_eq!(world.provider.count(), count, "after {hours} h");
+    }
+}
+
+/// After a reboot to a clock that nobody has set yet: what has passed since then has passed.
+#[test]
+fn a_clock_that_is_behind_prolongs_neither_a_token_nor_a_pause() {
+    let booted = |world: &World| {
+        world.clock.set_boot(S * 30);
+        world.clock.set_wall(S * 1_000_000);
+    };
+    let (world, _) = worlds();
+    value(&world.client(&oauth2()));
+    booted(&world);
+    for _ in 0..7 {
+        value(&world.sibling().client(&oauth2().refresh_ahead("off")));
+        world.clock.advance(S * 600);
+    }
+    assert_eq!(world.provider.count(), 2);
+    let (world, _) = worlds();
+    world.provider.next_json(400, json!({"error": "invalid_scope"}));
+    world.client(&oauth2()).token().unwrap_err();
+    booted(&world);
+    world.clock.advance(S * 60);
+    value(&world.sibling().client(&oauth2()));
 }
 
 /// The wall clock moves neither a failure nor a token, nor does a new process.
