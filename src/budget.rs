@@ -76,14 +76,13 @@ impl<'a> Ledger<'a> {
 
     /// Whether a request may be sent, before anybody is connected to for it.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        let standing = self.standing()?;
-        match standing.wait {
-            None => Ok(()),
-            Some(wait) => {
-                let held_until = Some(self.clock.since_boot().saturating_add(wait));
-                Err(Failure { error: self.spent(&standing), credential: None, held_until })
-            }
-        }
+        let (error, wait) = match self.standing() {
+            Ok(Standing { wait: None, .. }) => return Ok(()),
+            Ok(standing) => (self.spent(&standing), standing.wait.unwrap_or_default()),
+            Err(error) => (error, Duration::ZERO),
+        };
+        let held_until = Some(self.clock.since_boot().saturating_add(wait));
+        Err(Failure { error, credential: None, held_until })
     }
 
     /// Counts a request, so that this outlives whatever happens from now on.

@@ -60,7 +60,9 @@ impl Exchange<'_> {
             }
             Err(outage) => {
                 self.failed(&outage);
-                Err(outage.into())
+                // The next call looks again.
+                let held_until = Some(self.clock.since_boot());
+                Err(Failure { error: outage, credential: None, held_until })
             }
         };
         // One that is due for renewal lives yet.
@@ -271,7 +273,9 @@ impl Exchange<'_> {
     /// Whether the budget, if there is one, has a request at that time, as far as it can be known.
     pub(crate) fn may_ask_at(&self, time: Duration) -> bool {
         let refusal = self.ledger().and_then(|ledger| ledger.check().err());
-        refusal.and_then(|refusal| refusal.held_until).is_none_or(|until| until <= time)
+        refusal.is_none_or(|refusal| {
+            refusal.error.kind() == ErrorKind::Quota && refusal.held_until.is_some_and(|until| until <= time)
+        })
     }
 
     /// What the budget allows, if there is one.

@@ -121,7 +121,8 @@ impl Exchange<'_> {
         loop {
             let Err(failure) = ledger.check() else { return Ok(()) };
             let last = deadline.at.min(self.clock.since_boot().saturating_add(MOMENT));
-            match failure.held_until.filter(|until| *until < last) {
+            let is_spent = failure.error.kind() == ErrorKind::Quota;
+            match failure.held_until.filter(|until| is_spent && *until < last) {
                 Some(until) => self.clock.sleep(until),
                 None => return Err(self.held(failure)),
             }
