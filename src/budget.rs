@@ -57,7 +57,7 @@ impl<'a> Ledger<'a> {
     ) -> Ledger<'a> {
         // Without the secret, so that another one draws on the same.
         let mut content = Vec::new();
-        for part in ["tokauth v1 ledger", &settings.token_url, &settings.client_id] {
+        for part in ["tokauth v1 ledger", &endpoint(&settings.token_url), &settings.client_id] {
             part_of(&mut content, part.as_bytes());
         }
         Ledger { settings, budget, store, account, clock, name: Name::new("ledger", &sha256(&content)) }
@@ -184,4 +184,13 @@ impl<'a> Ledger<'a> {
     fn now(&self) -> Stamp {
         Stamp::now(self.clock)
     }
+}
+
+/// The same however the host and the usual port are written (RFC 9110 section 4.2.3).
+fn endpoint(url: &str) -> String {
+    let Ok(uri) = url.parse::<http::Uri>() else { return url.to_owned() };
+    let authority = uri.authority().map_or("", |authority| authority.as_str()).to_ascii_lowercase();
+    let usual = if uri.scheme_str() == Some("https") { ":443" } else { ":80" };
+    [authority.strip_suffix(usual).unwrap_or(&authority), uri.path_and_query().map_or("/", |path| path.as_str())]
+        .concat()
 }

@@ -728,6 +728,23 @@ fn what_the_provider_said_is_left_goes_down_by_one_a_request() {
         world.clock.advance(S * 300);
         budget(&client).0
     };
-    (0..8).for_each(|_| drop(refresh(None)));
+    for _ in 0..8 {
+        refresh(None);
+    }
     assert_eq!([refresh(Some(6)), refresh(None), refresh(None)], [6, 5, 4]);
+}
+
+#[test]
+fn an_endpoint_has_one_budget_however_it_is_written() {
+    let (world, _) = worlds();
+    for (url, count) in [
+        ("https://auth.example/token", 1),
+        ("https://AUTH.example/token", 1),
+        ("https://auth.example:443/token", 1),
+        ("https://auth.example:8443/token", 2),
+        ("https://auth.example/Token", 3),
+    ] {
+        let _ = world.sibling().client(&budgeted("1/month").token_url(url)).token(); // the count tells
+        assert_eq!(world.provider.count(), count, "{url}");
+    }
 }
