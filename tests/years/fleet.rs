@@ -119,8 +119,8 @@ struct Fleet<'a> {
     gaps: Vec<Option<Duration>>,
     /// The next trouble, and its end.
     trouble: (Duration, Duration),
-    /// Calls that brought a token since the last reboot.
-    good_calls: u32,
+    /// Replies that had told the time before the last reboot.
+    dated_before: u64,
     wall_is_wrong_until: Duration,
     outcome: Outcome,
 }
@@ -145,7 +145,7 @@ pub fn live(life: &Life, seed: u64, start: Duration, length: Duration) -> Outcom
         plans: vec![start; life.scopes as usize],
         gaps: vec![None; life.scopes as usize],
         trouble: (Duration::ZERO, Duration::ZERO),
-        good_calls: 0,
+        dated_before: 0,
         wall_is_wrong_until: Duration::MAX,
         outcome: Outcome::default(),
     };
@@ -207,7 +207,9 @@ impl Fleet<'_> {
 
     /// When it is tried again, after that error or a death.
     fn again(&mut self, error: Option<&Error>) -> Duration {
-        let told = error.and_then(Error::retry_after).unwrap_or(SECOND * 5);
+        // The next process comes soon; a token that is dead, and that the library takes for alive, stays for long.
+        let unknown = if self.draw.chance(0.5) { SECOND * 5 } else { HOUR };
+        let told = error.and_then(Error::retry_after).unwrap_or(unknown);
         // In a trouble of days nobody asks every second.
         let is_trouble = self.now() >= self.trouble.0 && self.now() < self.trouble.1;
         let (least, most) = if is_trouble { (HOUR / 4, HOUR / 2) } else { (SECOND * 60, HOUR * 3) };
@@ -237,7 +239,7 @@ impl Fleet<'_> {
                 _ => now,
             };
             self.machine.reboot(wall);
-            self.good_calls = 0;
+            self.dated_before = self.provider.books.lock().unwrap().dated;
             self.wall_is_wrong_until = if late { now + self.draw.up_to(HOUR * 6) } else { Duration::MAX };
         } else if now >= self.wall_is_wrong_until {
             self.machine.set_wall(now);
@@ -245,9 +247,11 @@ impl Fleet<'_> {
         }
         if self.draw.chance(life.steps) {
             let off = self.some_offset();
-            // Until the provider has told the time, the wall clock is all there is: it must not be ahead.
+            // Until the provider has told the time, the wall clock is all there is: it must not be ahead. (Not each reply
+            // that told it was written down.)
+            let is_known = self.provider.books.lock().unwrap().dated >= self.dated_before + 5;
             let wall = match self.draw.below(3) {
-                0 if self.good_calls >= 5 => now + off,
+                0 if is_known => now + off,
                 1 => now.saturating_sub(off),
                 _ => now,
             };
@@ -303,7 +307,6 @@ impl Fleet<'_> {
         let is_alive = outcome.as_ref().is_ok_and(|token| self.provider.end_of(token.value()) > self.now());
         self.note(scope, began, is_alive);
         if is_alive {
-            self.good_calls += 1;
             self.outcome.longest_wait = self.outcome.longest_wait.max(self.now() - began);
         }
         match outcome {

@@ -90,7 +90,7 @@ impl Machine {
         let shown = truth.mul_f64(self.rate());
         times.truth += truth;
         times.boot += shown;
-        times.wall += shown;
+        times.wall += truth; // which is kept in step from outside, until somebody sets it
     }
 
     fn rate(&self) -> f64 {

@@ -51,6 +51,8 @@ pub struct Books {
     /// Until when each lives.
     tokens: HashMap<String, Duration>,
     pub trouble: Option<Trouble>,
+    /// Replies that told the time.
+    pub dated: u64,
 }
 
 #[derive(Debug)]
@@ -105,6 +107,7 @@ impl Provider {
     fn reply(&self, status: u16, headers: Vec<(String, String)>, body: String) -> Sent {
         let mut headers = headers;
         if !self.chance(self.undated) {
+            self.books.lock().unwrap().dated += 1;
             headers.push(("date".to_owned(), httpdate::fmt_http_date(UNIX_EPOCH + self.machine.truth())));
         }
         Sent::Reply(Reply { status, headers, body: body.into_bytes().into() })
