@@ -247,8 +247,8 @@ impl Fleet<'_> {
         }
         if self.draw.chance(life.steps) {
             let off = self.some_offset();
-            // Until the provider has told the time, the wall clock is all there is: it must not be ahead. (Not each reply
-            // that told it was written down.)
+            // Until the provider has told the time, the wall clock is all there is: it must not be ahead. (Not
+            // each reply that told it was written down.)
             let is_known = self.provider.books.lock().unwrap().dated >= self.dated_before + 5;
             let wall = match self.draw.below(3) {
                 0 if is_known => now + off,
