@@ -24,6 +24,8 @@ const UNDERWAY: i64 = 60 * SECOND;
 const MANY: usize = 20_000;
 /// No document of ours has more lines.
 const LINES_MAX: u64 = 65_536;
+/// A wall clock that nobody has corrected yet may be ahead by so much; it opens a window no earlier.
+const AHEAD: i64 = 300 * SECOND;
 /// Nobody tells of more than a month.
 const TOLD_MAX: i64 = 31 * DAY;
 /// A provider tells of two or so, perhaps for two sorts of account.
@@ -247,6 +249,7 @@ impl Ledger {
         // As far off as the wall clock was when the time was proven, it may still be.
         let (wall, since) = (millis(now.since_epoch), millis(now.since_epoch) - self.wall);
         let claimed = if proven > 0 && since >= 0 { wall.min(proven + since) } else { wall };
+        let claimed = if proven > 0 { claimed - AHEAD } else { claimed };
         let claimed = passed(&self.claimed, now).unwrap_or(claimed).max(proven);
         (if proven == 0 { claimed } else { proven }, claimed)
     }
@@ -530,8 +533,10 @@ mod tests {
     fn a_window_that_only_the_wall_clock_claims_is_good_for_one_request_whose_date_decides() {
         let month = budget("31/month");
         let gone = spent((0..31).map(|i| NOV + i * 10));
-        let next = odd(2, DEC - D, DEC + 60);
+        let next = odd(2, DEC - D, DEC + 360);
         assert_eq!(gone.standing(&month, &odd(2, DEC - D, DEC - 60)).next_at, DEC, "no new month is claimed");
+        let soon = gone.standing(&month, &odd(2, DEC - D, DEC + 299));
+        assert_eq!((soon.remaining, soon.next_at), (0, DEC), "a clock may be minutes ahead");
         assert_eq!(gone.standing(&month, &odd(2, DEC - D, 0)).next_at, DEC, "nor here");
         assert_eq!(gone.standing(&month, &next), Standing { remaining: 1, wait: None, next_at: DEC + 60 });
 
@@ -557,7 +562,7 @@ mod tests {
         assert_eq!(refused.standing(&month, &next).remaining, 0, "a refusal tells the time too");
 
         let mut again = wrong.clone();
-        let later = odd(3, DEC - D, DEC + 61);
+        let later = odd(3, DEC - D, DEC + 361);
         assert_eq!(again.reserve(&month, &later, 101).unwrap_err().next_at, DEC, "the clock is as far off as it was");
 
         for told in [false, true] {
@@ -565,12 +570,12 @@ mod tests {
             if told {
                 lost.settle(100, None, &[], &next);
             }
-            for (boot, wall) in [(2, DEC + 60), (3, DEC + 60 + D - 1), (3, DEC + 61 - D)] {
+            for (boot, wall) in [(2, DEC + 360), (3, DEC + 360 + D - 1), (3, DEC + 361 - D)] {
                 assert_eq!(lost.standing(&month, &odd(boot, DEC - D, wall)).remaining, 0, "{boot} {wall}");
             }
             assert_eq!(lost.standing(&month, &odd(2, DEC - 2, DEC)).remaining, 0, "by the boot clock");
             assert_eq!(lost.standing(&month, &odd(2, DEC + 9, DEC)).remaining, 1, "by the boot clock");
-            assert_eq!(lost.standing(&month, &odd(3, DEC - D, DEC + 61 + D)).remaining, 1);
+            assert_eq!(lost.standing(&month, &odd(3, DEC - D, DEC + 361 + D)).remaining, 1);
         }
     }
 
@@ -578,17 +583,17 @@ mod tests {
     fn a_claim_that_was_wrong_holds_up_no_other() {
         let month = budget("31/month");
         let mut lost = spent((0..31).map(|i| NOV + i * 10));
-        lost.reserve(&month, &odd(2, NOV, JAN + 60), 100).unwrap();
-        assert_eq!(lost.standing(&month, &odd(3, NOV, DEC + 60)).remaining, 1);
+        lost.reserve(&month, &odd(2, NOV, JAN + 360), 100).unwrap();
+        assert_eq!(lost.standing(&month, &odd(3, NOV, DEC + 360)).remaining, 1);
     }
 
     #[test]
     fn a_claim_that_was_right_holds_up_no_other() {
         let (month, mut ledger) = (budget("31/month"), spent((0..30).map(|i| NOV + i * 10)));
         ledger.reserve(&month, &odd(2, NOV, DEC - H), 100).unwrap();
-        assert_eq!(ledger.standing(&month, &odd(3, NOV, DEC + 60)).remaining, 0);
+        assert_eq!(ledger.standing(&month, &odd(3, NOV, DEC + 360)).remaining, 0);
         ledger.settle(100, Some(DEC - H), &[], &odd(2, NOV, DEC - H));
-        assert_eq!(ledger.standing(&month, &odd(3, NOV, DEC + 60)).remaining, 1);
+        assert_eq!(ledger.standing(&month, &odd(3, NOV, DEC + 360)).remaining, 1);
     }
 
     #[test]
