@@ -1,6 +1,7 @@
 //! What the processes with one store know together: of a cache key its token, its failures and its brake; of a
 //! credential how the endpoint took it.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -245,9 +246,13 @@ impl<'a> Share<'a> {
         deadline: &Deadline,
         change: &mut dyn FnMut(Option<&str>) -> Option<Zeroizing<String>>,
     ) -> Result<(), Error> {
-        let mut unsealed = None;
-        self.store.change(name, deadline, &mut |document| {
+        let (mut unsealed, is_foreign) = (None, Cell::new(false));
+        let mut rewrite = |document: Option<&[u8]>| {
             let before = document.and_then(|document| self.sealer.open(name, document));
+            is_foreign.set(document.is_some() && before.is_none());
+            if is_foreign.get() {
+                return Change::SetAside;
+            }
             match change(before.as_ref().map(|text| text.as_str())) {
                 None => Change::Keep,
                 Some(text) => match self.sealer.seal(name, &text, self.random) {
@@ -258,7 +263,11 @@ impl<'a> Share<'a> {
                     }
                 },
             }
-        })?;
+        };
+        self.store.change(name, deadline, &mut rewrite)?;
+        if is_foreign.get() {
+            self.store.change(name, deadline, &mut rewrite)?; // out of the way
+        }
         unsealed.map_or(Ok(()), Err)
     }
 }

@@ -164,6 +164,24 @@ fn a_damaged_foreign_or_later_document_is_set_aside_and_costs_one_request() {
 }
 
 #[test]
+fn what_is_none_of_ours_is_kept_by_whoever_forgets_all_or_rejects_a_token() {
+    for clears in [true, false] {
+        let (world, shelf) = worlds();
+        let client = world.client(&oauth2());
+        let token = client.token().unwrap();
+        let (name, _) = shelf.documents.documents().remove(0);
+        shelf.put(&name, b"\x89PNG");
+        if clears {
+            client.clear().unwrap()
+        } else {
+            client.invalidate(&token).unwrap()
+        }
+        assert_eq!(shelf.documents.aside(), [(name, b"\x89PNG".to_vec())]);
+        assert_eq!(value(&client), "canary-token-2");
+    }
+}
+
+#[test]
 fn a_store_that_fails_costs_requests_not_tokens() {
     let (world, shelf) = worlds();
     shelf.break_it(true);
