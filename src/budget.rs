@@ -160,10 +160,12 @@ impl<'a> Ledger<'a> {
         outcome
     }
 
+    /// The ledger, and what this process spent that it does not know of any more.
     fn read(&self, document: Option<&[u8]>) -> Result<quota::Ledger, Error> {
         let fault = |what: &str| {
             Error::store(format!(
-                "the token budget's ledger, {}, {what}; put a copy of it back, or remove it and set quota to what is left",
+                "the token budget's ledger, {}, {what}; put a copy of it back, or remove it and set quota to what is \
+                 left",
                 self.name.as_str()
             ))
         };
