@@ -509,6 +509,34 @@ fn a_wrong_secret_is_tried_twice_a_day_by_any_number_of_processes() {
     assert_eq!(value(&world.sibling().client(&right)), "canary-token-right");
 }
 
+/// What it seals with is all that tells who may share; the client's secret still tells tokens apart.
+#[test]
+fn a_key_file_seals_the_store_instead_of_the_secret() {
+    let (world, shelf) = worlds();
+    let files = [[7; 32], [8; 32]].map(TempFile::new);
+    let client = |secret: &str, file: &TempFile| {
+        world.sibling().client(&oauth2().client_secret(secret).store("file:/unused").store_key_file(file.path()))
+    };
+    for (secret, file, token) in [
+        ("hunter2", &files[0], "canary-token-1"), // weak, and a word that nobody has to guess
+        ("hunter2", &files[0], "canary-token-1"),
+        ("hunter3", &files[0], "canary-token-2"),
+        ("hunter2", &files[1], "canary-token-3"),
+    ] {
+        assert_eq!(value(&client(secret, file)), token);
+    }
+    assert_eq!(shelf.documents.documents().len(), 3);
+    for (content, words) in
+        [(vec![7; 31], "holds 31 bytes"), (vec![7; 33], "cannot be read"), (vec![], "holds 0 bytes")]
+    {
+        files[0].write(&content);
+        let builder = oauth2().store("file:/unused").store_key_file(files[0].path());
+        let error = world.build(&builder).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains(words) && error.to_string().contains("32 random bytes"), "{error}");
+    }
+}
+
 #[test]
 fn a_weak_secret_seals_no_store() {
     let (world, _) = worlds();
