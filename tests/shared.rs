@@ -108,29 +108,26 @@ fn another_key_or_another_secret_has_documents_of_its_own() {
 /// I-12, and two records that are swapped.
 #[test]
 fn no_document_tells_anything_or_passes_for_another() {
-    let (world, shelf) = worlds();
-    for scope in ["scope:a", "scope:b"] {
-        value(&world.client(&oauth2().client_id("someone").scope(scope)));
+    let someone = || oauth2().client_id("someone");
+    let other =
+        Client::builder().provider("event-temple").set("org_id", "1").client_id("someone").client_secret(SECRET);
+    for pair in [[someone().scope("scope:a"), someone().scope("scope:b")], [someone(), other]] {
+        let (world, shelf) = worlds();
+        pair.iter().for_each(|builder| drop(value(&world.client(builder))));
+        let documents = shelf.documents.documents();
+        let [(a, of_a), (b, of_b)] = &documents[..] else { panic!("{documents:?}") };
+        for text in [a, b, &*String::from_utf8_lossy(of_a), &*String::from_utf8_lossy(of_b)] {
+            for known in ["canary", "scope", "someone", "Bearer", "auth.example", "temple"] {
+                assert!(!text.contains(known), "{text}");
+            }
+        }
+        shelf.put(a, of_b);
+        shelf.put(b, of_a);
+        for (number, builder) in pair.iter().enumerate() {
+            assert_eq!(value(&world.sibling().client(builder)), format!("canary-token-{}", number + 3));
+        }
+        assert_eq!(shelf.documents.aside().len(), 2, "they are kept");
     }
-    let documents = shelf.documents.documents();
-    let [(a, of_a), (b, of_b)] = &documents[..] else { panic!("{documents:?}") };
-    for text in [a, b, &*String::from_utf8_lossy(of_a), &*String::from_utf8_lossy(of_b)] {
-        assert!(
-            !text.contains("canary")
-                && !text.contains("scope")
-                && !text.contains("someone")
-                && !text.contains("Bearer")
-                && !text.contains("auth.example"),
-            "{text}"
-        );
-    }
-    shelf.put(a, of_b);
-    shelf.put(b, of_a);
-    for (number, scope) in ["scope:a", "scope:b"].iter().enumerate() {
-        let client = world.sibling().client(&oauth2().client_id("someone").scope(*scope));
-        assert_eq!(value(&client), format!("canary-token-{}", number + 3));
-    }
-    assert_eq!(shelf.documents.aside().len(), 2, "they are kept");
 }
 
 /// F-05, F-06, F-08: every bit and every end of a document.
