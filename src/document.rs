@@ -115,7 +115,7 @@ fn form(text: &str, label: Option<&str>) -> Option<Result<Value, Fault>> {
 }
 
 /// The members of an object as they stand, repeated ones too.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+pub(crate) struct Members<'a>(pub(crate) Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members<'a>, D::Error> {

@@ -1,10 +1,10 @@
 //! From the text of a description to its types, level by level. Every value knows its place, and no error tells one.
 
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, from_str};
+
+use crate::document::Members;
 
 /// A place in the description, and what is wrong there. In a box, so that the many results that may hold one are small.
 pub(super) type Fault = Box<(String, String)>;
@@ -163,29 +163,6 @@ impl Found<'_> {
 
 fn listed(names: &[&str]) -> String {
     ["one of `", &names.join("`, `"), "`"].concat()
-}
-
-/// The members of an object as they stand, repeated ones too.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members<'a>, D::Error> {
-        struct Collect;
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Members<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Collect)
-    }
 }
 
 impl Read for String {
