@@ -246,7 +246,7 @@ impl Exchange<'_> {
                     }
                 }
             };
-            known.brake != before
+            outcome == Rejected::Dropped || known.brake != before
         })?;
         Ok(Some(outcome))
     }
