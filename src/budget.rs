@@ -60,7 +60,7 @@ impl<'a> Ledger<'a> {
         for part in ["tokauth v1 ledger", &endpoint(&settings.token_url), &settings.client_id] {
             part_of(&mut content, part.as_bytes());
         }
-        Ledger { settings, budget, store, account, clock, name: Name::new("ledger", &sha256(&content)) }
+        Ledger { settings, budget, store, account, clock, name: Name::lasting("ledger", &sha256(&content)) }
     }
 
     pub(crate) fn allowance(&self) -> Result<Allowance, Error> {
@@ -184,7 +184,7 @@ impl<'a> Ledger<'a> {
     }
 
     fn now(&self) -> Stamp {
-        Stamp::now(self.clock)
+        Stamp::now(self.clock, self.store.since_epoch())
     }
 }
 

@@ -11,11 +11,15 @@ use crate::clock::{Clock, Coarse, Deadline, SystemClock, nanos};
 use crate::config::Builder;
 use crate::cooldown::Failure;
 use crate::credential::{Credential, Fingerprint, fingerprint};
+#[cfg(feature = "redis")]
+use crate::error::RetryClass;
 use crate::error::{Error, ErrorKind, Step};
 use crate::exchange::Exchange;
 use crate::log::LogLevel;
 use crate::registry::{Membership, Registry};
 use crate::settings::{Key, Place, Settings};
+#[cfg(feature = "redis")]
+use crate::store::RedisStore;
 use crate::store::{FileStore, Store};
 use crate::token::Token;
 use crate::transport::{Http, Resolver, Transport};
@@ -63,6 +67,20 @@ fn system_random(bytes: &mut [u8]) -> Result<(), Error> {
         let message = format!("the system gives no random numbers: {e}; is getrandom allowed here?");
         Error::new(ErrorKind::Unsupported, Step::Request, message)
     })
+}
+
+/// A server that cannot be reached now may be there when it is needed.
+#[cfg(feature = "redis")]
+fn redis(url: &str, settings: &Settings, seams: &Seams) -> Result<RedisStore, Error> {
+    let resolver = Resolver::new(seams.registry.lookups.clone());
+    let store = RedisStore::at(url, settings.ca_file.as_deref(), resolver, seams.clock.clone())?;
+    match store.probe(settings.budget.is_some()) {
+        Err(error) if error.retry_class() == RetryClass::NotSent => {
+            settings.log.line(LogLevel::Warning, || error.to_string());
+        }
+        outcome => outcome?,
+    }
+    Ok(store)
 }
 
 impl Builder {
@@ -132,6 +150,8 @@ impl Client {
             (None, _, Place::Memory) => None,
             (None, _, Place::File(Some(directory))) => Some(Arc::new(FileStore::at(directory)?)),
             (None, _, Place::File(None)) => Some(Arc::new(FileStore::in_default_place(settings.budget.is_some())?)),
+            #[cfg(feature = "redis")]
+            (None, _, Place::Redis(url)) => Some(Arc::new(redis(url.expose(), &settings, &seams)?)),
         };
         if store.is_some() {
             settings.sealer(&settings.credential.read()?)?;
@@ -188,12 +208,14 @@ impl Client {
     /// # Errors
     /// `NotCached`.
     pub fn cached(&self) -> Result<Token, Error> {
-        let Inner { settings, seams, membership, .. } = &*self.0;
+        let Inner { settings, seams, membership, store, .. } = &*self.0;
         let now = || seams.clock.since_boot();
         let cached = || membership.slot.cached(now(), settings.wishes);
         cached()
             .or_else(|| {
                 let cleared = membership.slot.cleared();
+                // Over a network it would have to wait.
+                store.as_ref().filter(|store| !store.is_remote())?;
                 membership.slot.adopt(self.exchange().stored()?, settings.pace(), cleared, now());
                 cached()
             })
@@ -229,12 +251,14 @@ impl Client {
 
     fn exchange(&self) -> Exchange<'_> {
         let Inner { settings, seams, transport, store, membership, .. } = &*self.0;
+        let store = store.as_deref();
         Exchange {
             settings,
             fingerprint_key: &seams.registry.fingerprint_key,
             account: &membership.account,
             clock: &seams.clock,
-            store: store.as_deref(),
+            visit: store.and_then(|store| store.visit(settings.timeout)),
+            store,
             transport: &**transport,
             random: &seams.random,
             counters: &membership.slot.counters,

@@ -45,8 +45,10 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    pub(crate) fn now(clock: &dyn Clock) -> Stamp {
-        Stamp { boot_id: clock.boot_id(), since_boot: clock.since_boot(), since_epoch: clock.since_epoch() }
+    /// Now, which is `shared` for all who will read it, or what the wall clock says.
+    pub(crate) fn now(clock: &dyn Clock, shared: Option<Duration>) -> Stamp {
+        let since_epoch = shared.unwrap_or_else(|| clock.since_epoch());
+        Stamp { boot_id: clock.boot_id(), since_boot: clock.since_boot(), since_epoch }
     }
 
     /// The time from then to `now` by the clock that nobody sets, if both are of one boot.

@@ -23,7 +23,7 @@ use crate::store::Store;
 use crate::token::Token;
 use crate::transport::Transport;
 
-use ask::Issued;
+use ask::{Held, Issued};
 
 /// Everything that getting a token takes.
 pub(crate) struct Exchange<'a> {
@@ -31,8 +31,9 @@ pub(crate) struct Exchange<'a> {
     pub(crate) fingerprint_key: &'a [u8; 32],
     pub(crate) account: &'a Account,
     pub(crate) clock: &'a Arc<dyn Clock>,
-    /// What is shared with other processes, if anything is.
+    /// What is shared with other processes, if anything is; and where this call gets at it, if that is not the same.
     pub(crate) store: Option<&'a dyn Store>,
+    pub(crate) visit: Option<Box<dyn Store>>,
     pub(crate) transport: &'a dyn Transport,
     pub(crate) random: Random<'a>,
     pub(crate) counters: &'a Counters,
@@ -49,14 +50,14 @@ impl Exchange<'_> {
     pub(crate) fn fetch(&self, need: Need, deadline: &Deadline, knock: bool) -> Result<Fetched, Failure> {
         let secret = self.settings.credential.read().inspect_err(|error| self.failed(error))?;
         let Some(share) = self.share(&secret).inspect_err(|error| self.failed(error))? else {
-            return self.ask(&secret, deadline, knock).map(|issued| issued.fetched);
+            return self.ask(&secret, None, deadline, knock).map(|issued| issued.fetched);
         };
         let outcome = match self.fetch_shared(&share, &secret, need, deadline, knock) {
             Ok(outcome) => outcome,
             // A store that fails costs requests, not tokens. Where requests are counted, it is the other way round.
             Err(outage) if self.settings.budget.is_none() => {
                 self.warn(&outage);
-                self.ask(&secret, deadline, knock).map(|issued| issued.fetched)
+                self.ask(&secret, None, deadline, knock).map(|issued| issued.fetched)
             }
             Err(outage) => {
                 self.failed(&outage);
@@ -87,21 +88,25 @@ impl Exchange<'_> {
         let shorter = Deadline::after(self.clock, AHEAD_MAX.min(deadline.remaining() / 2));
         let has_another = need == Need::Any && self.usable(&known, &self.had).is_some();
         let deadline = if has_another { &shorter } else { deadline };
-        let _turn = match share.turn(deadline) {
-            Err(error) if error.kind() == ErrorKind::Timeout => {
-                let message =
-                    "another process's request took longer than this call may; ask again, or raise timeout_ms";
-                return Ok(Err(Error::new(ErrorKind::Timeout, Step::Store, message).into()));
+        loop {
+            let turn = match share.turn(deadline) {
+                Err(error) if error.kind() == ErrorKind::Timeout => {
+                    let message =
+                        "another process's request took longer than this call may; ask again, or raise timeout_ms";
+                    return Ok(Err(Error::new(ErrorKind::Timeout, Step::Store, message).into()));
+                }
+                turn => Held::new(turn?),
+            };
+            // Whoever had the turn before may have left something.
+            let known = match self.look(share, credential, need, began, deadline)? {
+                (Some(outcome), _) => return Ok(outcome),
+                (None, known) => known,
+            };
+            let outcome = self.ask(secret, Some(&turn), deadline, knock || known.cooldown.is_streak());
+            if !turn.is_lost() {
+                return Ok(self.remember(share, credential, &known, outcome, deadline));
             }
-            turn => turn?,
-        };
-        // Whoever had the turn before may have left something.
-        let known = match self.look(share, credential, need, began, deadline)? {
-            (Some(outcome), _) => return Ok(outcome),
-            (None, known) => known,
-        };
-        let outcome = self.ask(secret, deadline, knock || known.cooldown.is_streak());
-        Ok(self.remember(share, credential, known.cleared, outcome, deadline))
+        }
     }
 
     /// What the others know, and whether it answers this call, which `began` then.
@@ -152,7 +157,7 @@ impl Exchange<'_> {
         &self,
         share: &Share<'_>,
         credential: Fingerprint,
-        cleared: u64,
+        before: &Known,
         outcome: Result<Issued, Failure>,
         deadline: &Deadline,
     ) -> Result<Fetched, Failure> {
@@ -160,10 +165,15 @@ impl Exchange<'_> {
         let failure = match outcome {
             Ok(issued) => {
                 let kept = Kept::new(&issued.fetched, issued.sent, issued.took);
+                let mut newer = None;
                 self.warned(share.change(deadline, &mut |known| {
+                    newer = self.came_since(before, known);
+                    if newer.is_some() {
+                        return false;
+                    }
                     known.cooldown.end();
                     // Unless it is forgotten how often all was forgotten.
-                    if known.cleared <= cleared {
+                    if known.cleared <= before.cleared {
                         let now = self.clock.since_boot();
                         let served = known.token.as_ref().is_some_and(|before| self.has_served(before, &share.now()));
                         known.brake.replaced(served, pace, now);
@@ -175,7 +185,7 @@ impl Exchange<'_> {
                 if issued.ends_trouble {
                     self.warned(share.meet(&self.account.met(credential, self.clock.since_boot()), deadline));
                 }
-                return Ok(issued.fetched);
+                return Ok(newer.unwrap_or(issued.fetched));
             }
             Err(failure) => failure,
         };
@@ -213,9 +223,17 @@ impl Exchange<'_> {
         Err(Failure { held_until, ..failure })
     }
 
-    /// What the store has, if it is news and will do; never waits.
+    /// A token that came since `before`: whoever asked for it had the turn when this one's was over, by a lease that
+    /// ended in a long pause, so it is the later one.
+    fn came_since(&self, before: &Known, known: &Known) -> Option<Fetched> {
+        let (before, kept) = (before.token.as_ref(), known.token.as_ref()?);
+        let is_another = before.is_none_or(|before| before.value != kept.value);
+        self.usable(known, &[]).filter(|_| is_another).map(|(_, fetched)| fetched)
+    }
+
+    /// What the store has, if it is news and will do.
     pub(crate) fn stored(&self) -> Option<Fetched> {
-        self.store?;
+        self.store()?;
         let secret = self.settings.credential.read().ok()?;
         let share = self.share(&secret).ok()??;
         let known = share.glimpse().inspect_err(|error| self.warn(error)).ok()??;
@@ -226,7 +244,7 @@ impl Exchange<'_> {
 
     /// The API rejected this token: what becomes of it for all processes. `None`: they share nothing.
     pub(crate) fn reject(&self, rejected: &Token) -> OrOutage<Option<Rejected>> {
-        if self.store.is_none() {
+        if self.store().is_none() {
             return Ok(None);
         }
         let Some(share) = self.share(&self.settings.credential.read()?)? else { return Ok(None) };
@@ -254,7 +272,7 @@ impl Exchange<'_> {
     /// Forgets token and failures for all processes.
     pub(crate) fn clear(&self) -> OrOutage<()> {
         self.account.forgive();
-        if self.store.is_none() {
+        if self.store().is_none() {
             return Ok(());
         }
         let secret = self.settings.credential.read()?;
@@ -284,7 +302,15 @@ impl Exchange<'_> {
     }
 
     fn share(&self, secret: &Secret) -> Result<Option<Share<'_>>, Error> {
-        self.store.map(|store| Share::new(self.settings, store, &**self.clock, self.random, secret)).transpose()
+        self.store().map(|store| Share::new(self.settings, store, &**self.clock, self.random, secret)).transpose()
+    }
+
+    fn store(&self) -> Option<&dyn Store> {
+        self.visit.as_deref().or(self.store)
+    }
+
+    fn now(&self) -> Stamp {
+        Stamp::now(&**self.clock, self.store().and_then(Store::since_epoch))
     }
 
     /// The token that the others have, if it is news here and lives.
@@ -293,7 +319,7 @@ impl Exchange<'_> {
         if had.iter().flatten().any(|had| kept.is(had)) {
             return None; // by the clock that nobody sets its time is over here, or due; or it was rejected
         }
-        let lifetime = self.lifetime(kept, &Stamp::now(&**self.clock))?;
+        let lifetime = self.lifetime(kept, &self.now())?;
         let now = nanos(self.clock.since_boot());
         let is_alive = now < lifetime.fresh_until(self.settings.wishes) || lifetime.awaited_end(now).is_some();
         let token = self.token(&kept.value, &kept.token_type, kept.scope.as_deref(), kept.expires_at()).ok()?;
@@ -325,7 +351,7 @@ impl Exchange<'_> {
 
     /// What goes by the budget, if there is one.
     fn ledger(&self) -> Option<Ledger<'_>> {
-        let (budget, store) = (self.settings.budget.as_ref()?, self.store?);
+        let (budget, store) = (self.settings.budget.as_ref()?, self.store()?);
         Some(Ledger::new(self.settings, budget, store, self.account, &**self.clock))
     }
 

@@ -276,10 +276,14 @@ impl<'a> Options<'a> {
                 Some(("file", _)) => {
                     return Err(Error::config("store=file: takes the absolute path of a directory after the colon"));
                 }
+                #[cfg(feature = "redis")]
+                Some(("redis" | "rediss", _)) => Place::Redis(Secret::from(store)),
+                #[cfg(not(feature = "redis"))]
                 Some(("redis" | "rediss", _)) => {
-                    return Err(Error::unsupported("this version has no store in Redis; set store=file"));
+                    let message = "this build has no store in Redis; build with the feature redis, or set store=file";
+                    return Err(Error::unsupported(message));
                 }
-                _ => return Err(Error::config("store is memory, file, or file:/directory")),
+                _ => return Err(Error::config("store is memory, file, file:/directory, or redis://host")),
             },
         };
         Ok((place, budget))

@@ -63,8 +63,19 @@ pub mod seams {
     pub use crate::request::Head;
     pub use crate::response::Reply;
     pub use crate::secret::Secret;
+    #[cfg(feature = "redis")]
+    pub use crate::store::RedisStore;
     pub use crate::store::{Change, DOCUMENT_MAX, FileStore, Memory, Name, Store, Turn};
     pub use crate::transport::{Sent, Transport};
+
+    /// A store in Redis, as `store=redis://` makes one.
+    ///
+    /// # Errors
+    /// `Config`: the URL is not sound.
+    #[cfg(feature = "redis")]
+    pub fn redis_store(url: &str, clock: std::sync::Arc<dyn Clock>) -> Result<RedisStore, crate::Error> {
+        RedisStore::at(url, None, crate::transport::Resolver::new(std::sync::Arc::default()), clock)
+    }
 
     /// An error as a transport of a test's own gives it.
     pub fn failure(kind: crate::ErrorKind, class: RetryClass) -> crate::Error {

@@ -20,7 +20,8 @@ use crate::provider::{Expiry, ExpiryUnit, Provider};
 use crate::secret::Secret;
 
 use refusal::{redirected, refused, tells_error};
-use words::{quote, title};
+pub(crate) use words::quote;
+use words::title;
 
 /// What came back: a whole reply.
 #[allow(clippy::exhaustive_structs)] // transports make them

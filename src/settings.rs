@@ -51,6 +51,9 @@ pub(crate) enum Place {
     Memory,
     /// A directory; `None`: the usual one.
     File(Option<String>),
+    /// A server's URL, which may hold a password.
+    #[cfg(feature = "redis")]
+    Redis(Secret),
 }
 
 /// A key file: its path, and what was in it.

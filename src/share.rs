@@ -161,7 +161,7 @@ impl<'a> Share<'a> {
     }
 
     pub(crate) fn now(&self) -> Stamp {
-        Stamp::now(self.clock)
+        Stamp::now(self.clock, self.store.since_epoch())
     }
 
     /// What is known of the cache key. What cannot be read is set aside.
@@ -172,7 +172,7 @@ impl<'a> Share<'a> {
     /// The same without touching anything.
     pub(crate) fn glimpse(&self) -> Result<Option<Known>, Error> {
         let document = self.store.load(&self.key)?;
-        let text = document.and_then(|document| self.sealer.open(&self.key, &document));
+        let text = document.and_then(|document| self.sealer.open(self.key.as_str(), &document));
         Ok(text.and_then(|text| Known::read(&text, &self.now())))
     }
 
@@ -212,7 +212,7 @@ impl<'a> Share<'a> {
         let find = |document: Option<&[u8]>| match document {
             None => Found::Missing,
             Some(document) => {
-                let text = self.sealer.open(name, document);
+                let text = self.sealer.open(name.as_str(), document);
                 text.and_then(|text| read(&text, &self.now())).map_or(Found::Foreign, Found::There)
             }
         };
@@ -248,14 +248,14 @@ impl<'a> Share<'a> {
     ) -> Result<(), Error> {
         let (mut unsealed, is_foreign) = (None, Cell::new(false));
         let mut rewrite = |document: Option<&[u8]>| {
-            let before = document.and_then(|document| self.sealer.open(name, document));
+            let before = document.and_then(|document| self.sealer.open(name.as_str(), document));
             is_foreign.set(document.is_some() && before.is_none());
             if is_foreign.get() {
                 return Change::SetAside;
             }
             match change(before.as_ref().map(|text| text.as_str())) {
                 None => Change::Keep,
-                Some(text) => match self.sealer.seal(name, &text, self.random) {
+                Some(text) => match self.sealer.seal(name.as_str(), &text, self.random) {
                     Ok(document) => Change::Put(document),
                     Err(error) => {
                         unsealed = Some(error);

@@ -2,28 +2,46 @@
 
 mod file;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::clock::Deadline;
 use crate::error::Error;
 use crate::hash::lower_hex;
 pub use file::FileStore;
 pub use memory::Memory;
+#[cfg(feature = "redis")]
+pub use redis::RedisStore;
 
 /// What a document is called: a word and a hash. Letters, digits and a hyphen; it tells nobody whose it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Name(String);
+pub struct Name {
+    text: String,
+    lasts: bool,
+}
 
 impl Name {
     /// `kind`: lower-case letters.
     pub fn new(kind: &str, hash: &[u8; 32]) -> Name {
-        Name(format!("{kind}-{}", lower_hex(hash)))
+        Name { text: format!("{kind}-{}", lower_hex(hash)), lasts: false }
+    }
+
+    /// Of a document that must not be lost, such as a ledger: other documents only save requests.
+    pub fn lasting(kind: &str, hash: &[u8; 32]) -> Name {
+        Name { lasts: true, ..Name::new(kind, hash) }
     }
 
     /// The name as text, less than a hundred characters.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// Whether a store that may forget documents must not forget this one.
+    pub fn lasts(&self) -> bool {
+        self.lasts
     }
 }
 
@@ -41,14 +59,39 @@ pub enum Change {
     SetAside,
 }
 
-/// The turn to ask for what a document is to hold; over when dropped, or when its process ends.
-pub trait Turn: Send + fmt::Debug {}
+/// The turn to ask for what a document is to hold; over when dropped, or some time after its process ended.
+pub trait Turn: Send + fmt::Debug {
+    /// The request is about to leave, and its reply is awaited until `deadline`: so long nobody else has the turn.
+    /// `false`: getting here took so long that another is sending by now.
+    ///
+    /// # Errors
+    /// `Store`: nobody knows.
+    fn hold(&self, _deadline: &Deadline) -> Result<bool, Error> {
+        Ok(true)
+    }
+}
 
 /// Keeps documents for all processes that are given the same place. Called on the slow path only, with no lock of ours
 /// held. A document has at most [`DOCUMENT_MAX`] bytes.
 ///
 /// Any thread may call; each call is whole by itself. The child of a `fork` calls on as if it had made the store.
 pub trait Store: Send + Sync + fmt::Debug {
+    /// A store of the same documents for one call of the library, which may last for `timeout`: so long it may keep
+    /// connections, and its patience with a server that is slow is its own. `None`: this one will do.
+    fn visit(&self, _timeout: Duration) -> Option<Box<dyn Store>> {
+        None
+    }
+
+    /// Whether a look at it takes a network.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// Time since 1970 by the clock that all go by who share the documents. `None`: each by its machine's own.
+    fn since_epoch(&self) -> Option<Duration> {
+        None
+    }
+
     /// The document, whole, as one writer left it; never waits for one. What is longer than a document can be is
     /// nothing of ours: then these are the first bytes, one more than it can have.
     ///

@@ -4,6 +4,8 @@ mod begin;
 mod connect;
 mod fault;
 mod resolver;
+#[cfg(feature = "redis")]
+mod stream;
 mod tls;
 
 use std::fmt;
@@ -24,6 +26,8 @@ use crate::secret::Secret;
 use connect::Connections;
 use fault::{is_plain, lost, not_sound};
 pub(crate) use resolver::{Places, Resolver};
+#[cfg(feature = "redis")]
+pub(crate) use stream::Line;
 
 /// Sends a request and tells whether the provider may have acted on it.
 pub trait Transport: Send + Sync + fmt::Debug {
@@ -170,7 +174,7 @@ impl Transport for Http {
             return Err(Error::new(ErrorKind::Timeout, Step::Connect, "no time left to connect; raise timeout_ms"));
         }
         let mut request = self.agent().post(&head.url).config().timeout_global(Some(timeout));
-        if is_plain(head) {
+        if is_plain(&head.url) {
             // It goes to this machine (a proxy's loopback is another), and a proxy would read the secret.
             request = request.proxy(None);
         }
@@ -188,7 +192,7 @@ impl Transport for Http {
         let mut response = match outcome {
             Ok(response) => response,
             Err(e) if asked => return Ok(Sent::Lost(lost(e, timeout))),
-            Err(e) => return Err(self.unsent(e, head, timeout)),
+            Err(e) => return Err(self.unsent(e, &head.url, timeout)),
         };
         let status = response.status();
         if status.is_informational() {

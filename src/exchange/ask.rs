@@ -1,10 +1,11 @@
 //! Asking the provider: as often as makes sense, and never more than the budget has.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::account::Turn;
+use crate::account;
 use crate::budget::{Heard, Ledger, Reserved};
 use crate::cache::{Counter, Fetched};
 use crate::clock::{Deadline, Stamp};
@@ -17,6 +18,7 @@ use crate::provider::{Piece, TOKEN};
 use crate::request::{Head, Plan};
 use crate::response::{Asked, Reply, read};
 use crate::secret::Secret;
+use crate::store::Turn;
 use crate::token::Token;
 use crate::transport::Sent;
 
@@ -38,6 +40,33 @@ pub(super) struct Issued {
     pub(super) ends_trouble: bool,
 }
 
+/// A turn to ask, until it turns out that it is over.
+pub(super) struct Held {
+    turn: Box<dyn Turn>,
+    is_lost: Cell<bool>,
+}
+
+impl Held {
+    pub(super) fn new(turn: Box<dyn Turn>) -> Held {
+        Held { turn, is_lost: Cell::new(false) }
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost.get()
+    }
+
+    fn hold(&self, deadline: &Deadline) -> Result<(), Error> {
+        match self.turn.hold(deadline)? {
+            true => Ok(()),
+            false => {
+                self.is_lost.set(true);
+                let message = "connecting took so long that another process is asking by now; ask again";
+                Err(Error::new(ErrorKind::Timeout, Step::Store, message))
+            }
+        }
+    }
+}
+
 /// When a request was signed.
 #[derive(Clone, Copy)]
 struct Signed {
@@ -45,6 +74,8 @@ struct Signed {
     sent: Duration,
     /// Since 1970, by this machine's wall clock.
     wall: Duration,
+    /// The same by the clock of all who share the token.
+    shared: Duration,
     /// Since 1970, as far as the provider's clock is known: what the signature tells.
     told: Duration,
 }
@@ -65,8 +96,15 @@ impl From<Error> for Failed {
 }
 
 impl Exchange<'_> {
-    /// A token from the provider. `knock`: with a single attempt, since the last ones failed.
-    pub(super) fn ask(&self, secret: &Secret, deadline: &Deadline, knock: bool) -> Result<Issued, Failure> {
+    /// A token from the provider. `turn`: the one to ask, where processes take turns. `knock`: with a single attempt,
+    /// since the last ones failed.
+    pub(super) fn ask(
+        &self,
+        secret: &Secret,
+        turn: Option<&Held>,
+        deadline: &Deadline,
+        knock: bool,
+    ) -> Result<Issued, Failure> {
         let settings = self.settings;
         let credential = fingerprint(self.fingerprint_key, secret);
         let lockout = settings.provider.limits.lockout;
@@ -87,9 +125,10 @@ impl Exchange<'_> {
         let plan = Plan::new(settings, secret.clone());
         let mut attempts = Attempts::new(knock, settings.pace());
         let mut issued = loop {
-            let Failed { error, mistimed, corrected } = match self.attempt(&plan, credential, ledger.as_ref(), deadline)
-            {
+            let attempt = self.attempt(&plan, credential, turn, ledger.as_ref(), deadline);
+            let Failed { error, mistimed, corrected } = match attempt {
                 Ok(issued) => break issued,
+                Err(failed) if turn.is_some_and(Held::is_lost) => return Err(failed.error.into()),
                 Err(failed) => failed,
             };
             let now = self.clock.since_boot();
@@ -130,7 +169,7 @@ impl Exchange<'_> {
     }
 
     /// Waits until no other request tries this credential.
-    fn turn(&self, credential: Fingerprint, deadline: &Deadline) -> Result<Turn<'_>, Error> {
+    fn turn(&self, credential: Fingerprint, deadline: &Deadline) -> Result<account::Turn<'_>, Error> {
         loop {
             let over = match self.account.takes_turn(credential) {
                 Ok(turn) => return Ok(turn),
@@ -171,6 +210,7 @@ impl Exchange<'_> {
         &self,
         plan: &Plan<'_>,
         credential: Fingerprint,
+        turn: Option<&Held>,
         ledger: Option<&Ledger<'_>>,
         deadline: &Deadline,
     ) -> Result<Issued, Failed> {
@@ -181,6 +221,11 @@ impl Exchange<'_> {
             if ledger.is_some() && deadline.remaining() < deadline.enough() {
                 let message = "no time is left to hear the answer to a request that counts; raise timeout_ms";
                 return Err(Error::new(ErrorKind::Timeout, Step::Request, message));
+            }
+            match turn.map(|turn| turn.hold(deadline)) {
+                // As without a store.
+                Some(Err(outage)) if ledger.is_none() && outage.kind() == ErrorKind::Store => self.warn(&outage),
+                held => held.transpose().map(drop)?,
             }
             // Before anything leaves that could bring a token; and the time is told after that.
             reserved = ledger.map(|ledger| ledger.reserve(self.random, deadline)).transpose()?;
@@ -247,7 +292,7 @@ impl Exchange<'_> {
 
     fn time(&self) -> Signed {
         let (sent, wall) = (self.clock.since_boot(), self.clock.since_epoch());
-        Signed { sent, wall, told: self.account.time(sent, wall) }
+        Signed { sent, wall, shared: self.now().since_epoch, told: self.account.time(sent, wall) }
     }
 
     fn show(&self, head: &Head, fields: Option<String>) {
@@ -279,7 +324,7 @@ impl Exchange<'_> {
         let expires_at = i64::try_from(signed.wall.saturating_add(life).as_secs()).unwrap_or(i64::MAX);
         let token_type = grant.token_type.as_deref().unwrap_or("Bearer");
         let token = self.token(&grant.token, token_type, grant.scope.as_deref(), expires_at)?;
-        let sent = Stamp { boot_id: self.clock.boot_id(), since_boot: signed.sent, since_epoch: signed.wall };
+        let sent = Stamp { boot_id: self.clock.boot_id(), since_boot: signed.sent, since_epoch: signed.shared };
         let fetched = Fetched { token, lifetime: self.life_of(signed.sent, received, life) };
         Ok(Issued { fetched, sent, took: received.saturating_sub(signed.sent), unsettled: None, ends_trouble: false })
     }

@@ -11,7 +11,7 @@ const TELLTALE: usize = 8;
 
 /// A foreign text as an error may repeat it: one line, printable, short; `None` if nothing is left of it or it would
 /// give a secret away.
-pub(super) fn quote(text: &str, secrets: &[Secret]) -> Option<String> {
+pub(crate) fn quote(text: &str, secrets: &[Secret]) -> Option<String> {
     let begin = cut(text, 2 * WORDS_MAX);
     let line = begin
         .split(|c: char| c.is_control() || c.is_whitespace() || is_invisible(c))

@@ -6,17 +6,16 @@ use std::time::Duration;
 use super::connect::{Failed, Leg};
 use super::{HEAD_MAX, Http};
 use crate::error::{Error, ErrorKind, RetryClass, Step};
-use crate::request::Head;
 
 /// How much of a TLS error is told, in characters.
 const REASON_MAX: usize = 200;
 
 impl Http {
     /// Why nothing but, at most, the head has left.
-    pub(super) fn unsent(&self, error: ureq::Error, head: &Head, timeout: Duration) -> Error {
-        let uri = head.url.parse::<http::Uri>().ok();
+    pub(super) fn unsent(&self, error: ureq::Error, url: &str, timeout: Duration) -> Error {
+        let uri = url.parse::<http::Uri>().ok();
         let host = uri.as_ref().and_then(|uri| uri.authority()).map(|host| host.to_string()).unwrap_or_default();
-        let through_proxy = self.proxied && !is_plain(head);
+        let through_proxy = self.proxied && !is_plain(url);
         // A proxy looks the host's name up itself.
         let first = if through_proxy { "the proxy" } else { &*host };
         let failed = match error {
@@ -127,8 +126,8 @@ fn reason(error: &ureq::Error) -> String {
     }
 }
 
-pub(super) fn is_plain(head: &Head) -> bool {
-    head.url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"))
+pub(super) fn is_plain(url: &str) -> bool {
+    url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"))
 }
 
 /// Whether the other side ended what stood already.

@@ -1,0 +1,460 @@
+//! Documents in a Redis or a Valkey, for all machines that reach it.
+
+mod address;
+mod connection;
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::{Cmd, FromRedisValue, RedisError, RedisResult};
+
+use super::{Change, DOCUMENT_MAX, Name, Store, Turn};
+use crate::clock::{Clock, Deadline};
+use crate::error::{Error, ErrorKind, RetryClass, Step};
+use crate::hash::lower_hex;
+use crate::response::quote;
+use crate::transport::{Http, Resolver};
+use address::Address;
+use connection::Connection;
+
+const LOAD: &str = include_str!("redis/load.lua");
+const CHANGE: &str = include_str!("redis/change.lua");
+const TAKE: &str = include_str!("redis/take.lua");
+const HOLD: &str = include_str!("redis/hold.lua");
+const RELEASE: &str = include_str!("redis/release.lua");
+const TIME: &str = include_str!("redis/time.lua");
+
+/// So long one call waits for the server in all; waiting for others is not that.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Even if the call's time is over: what is under way is to be written down, and a turn given back.
+const LEAST: Duration = Duration::from_millis(250);
+/// Who has the turn and dies before the request is sent keeps the others waiting for so long.
+const LEASE: Duration = Duration::from_secs(5);
+/// And who dies after that, for as long as the reply may take and so much more, in which it is written down.
+const LEASE_AFTER: Duration = Duration::from_secs(15);
+/// What nobody has changed for so long goes: a token nobody asks for, the names that a secret had before another.
+const KEPT: Duration = Duration::from_secs(366 * 86_400);
+/// A replica is to have a ledger in that time.
+const REPLICATED: Duration = Duration::from_millis(500);
+/// How often whoever waits for a turn asks for it.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
+/// The last byte that is looked at: the one that a document cannot have.
+const LAST_BYTE: usize = DOCUMENT_MAX;
+
+/// A server, and one call's dealings with it. The documents are strings, `PREFIX{NAME}`; beside one are a while
+/// `PREFIX{NAME}:turn`, and `PREFIX{NAME}:aside`. The braces put the three where one server of a cluster has them all.
+///
+/// A turn is a lease, so that its holder may die. A holder that slept past its lease may send beside another: that is
+/// one request too many, which the ledger counts. What it then wants to write, it decides anew by what it finds.
+#[derive(Clone)]
+pub struct RedisStore(Arc<Visit>);
+
+struct Visit {
+    server: Arc<Server>,
+    state: Mutex<State>,
+}
+
+struct Server {
+    address: Address,
+    http: Http,
+    clock: Arc<dyn Clock>,
+    /// By how many milliseconds the server's time since 1970 is more than this machine's since boot, as last seen.
+    ahead: AtomicI64,
+}
+
+/// Of one call.
+struct State {
+    connection: Option<Connection>,
+    /// How long it may still wait for the server.
+    patience: Duration,
+    /// What went wrong for good.
+    broken: Option<Error>,
+}
+
+/// Nobody has seen the server's time.
+const UNSEEN: i64 = i64::MIN;
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.server.address.fmt(f)
+    }
+}
+
+impl RedisStore {
+    /// At `url`; connects to nothing yet.
+    ///
+    /// # Errors
+    /// `Config`: the URL is not sound, or its `ca_file` (or else the client's) is no file of certificates.
+    pub(crate) fn at(
+        url: &str,
+        ca_file: Option<&str>,
+        resolver: Resolver,
+        clock: Arc<dyn Clock>,
+    ) -> Result<RedisStore, Error> {
+        let address = Address::parse(url).map_err(|reason| {
+            Error::config(format!("store {reason}; write it as redis://user:password@host:6379/0, or rediss for TLS"))
+        })?;
+        let ca_file = address.ca_file.as_deref().or(ca_file).filter(|_| address.tls);
+        let http = Http::new(ca_file, None, "", false, resolver)?;
+        let server = Arc::new(Server { address, http, clock, ahead: AtomicI64::new(UNSEEN) });
+        Ok(RedisStore::visiting(server, PATIENCE))
+    }
+
+    fn visiting(server: Arc<Server>, patience: Duration) -> RedisStore {
+        let state = State { connection: None, patience, broken: None };
+        RedisStore(Arc::new(Visit { server, state: Mutex::new(state) }))
+    }
+
+    /// Whether the server lets us in, and can be trusted with a `budget`.
+    ///
+    /// # Errors
+    /// `Store`. With the class `NotSent` it may pass by itself.
+    pub(crate) fn probe(&self, budget: bool) -> Result<(), Error> {
+        let visit = RedisStore::visiting(self.0.server.clone(), PATIENCE);
+        match budget {
+            true => visit.0.replicas().map(drop),
+            false => visit.0.ask(PATIENCE, script(TIME)).map(|_: i64| ()),
+        }
+    }
+}
+
+impl Visit {
+    /// Sends a command and waits for its answer.
+    fn ask<T: FromRedisValue>(&self, wait: Duration, command: Cmd) -> Result<T, Error> {
+        let state = &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = &state.broken {
+            return Err(error.clone());
+        }
+        let began = Instant::now();
+        let until = began + wait.max(LEAST).min(state.patience);
+        let outcome = self.answer(&mut state.connection, until, &command);
+        state.patience = state.patience.saturating_sub(began.elapsed());
+        outcome.inspect_err(|error| {
+            if state.connection.is_none() {
+                state.broken = Some(error.clone());
+            }
+        })
+    }
+
+    /// Leaves a connection behind if there is one that still works.
+    fn answer<T: FromRedisValue>(
+        &self,
+        connection: &mut Option<Connection>,
+        until: Instant,
+        command: &Cmd,
+    ) -> Result<T, Error> {
+        if let Some(mut open) = connection.take() {
+            open.until = until;
+            let answer = command.query(&mut open);
+            match answer {
+                // A server that was restarted or replaced, perhaps. All commands of ours may be sent twice.
+                Err(error) if is_closed(&error) => {}
+                answer => {
+                    *connection = Some(open).filter(|_| is_whole(&answer));
+                    return answer.map_err(|error| self.server.fault(&error));
+                }
+            }
+        }
+        let mut new = self.server.connect(until)?;
+        let answer = command.query(&mut new);
+        *connection = Some(new).filter(|_| is_whole(&answer));
+        answer.map_err(|error| self.server.fault(&error))
+    }
+
+    fn load(&self, name: &Name, wait: Duration) -> Result<Option<Vec<u8>>, Error> {
+        self.ask(wait, script(LOAD).arg(1).arg(self.key(name, "")).arg(LAST_BYTE).take())
+    }
+
+    /// Changes a document that is still as it was `before`; `false`: it is not.
+    fn replace(&self, name: &Name, before: Option<&[u8]>, change: &Change, wait: Duration) -> Result<bool, Error> {
+        let (what, document): (_, &[u8]) = match change {
+            Change::Keep => return Ok(true),
+            Change::Put(document) => ("put", document),
+            Change::Remove => ("remove", &[]),
+            Change::SetAside => ("aside", &[]),
+        };
+        let seen = before.map_or_else(|| b"-".to_vec(), |before| [b"+", before].concat());
+        let kept = if name.lasts() { 0 } else { KEPT.as_millis() as u64 };
+        let command = script(CHANGE)
+            .arg(2)
+            .arg(&[self.key(name, ""), self.key(name, ":aside")])
+            .arg(LAST_BYTE)
+            .arg(seen)
+            .arg(what)
+            .arg(kept)
+            .arg(document)
+            .take();
+        self.ask(wait, command).map(|changed: i64| changed == 1)
+    }
+
+    /// How many replicas the server has, which must keep what is told it.
+    fn replicas(&self) -> Result<u32, Error> {
+        let info: String = self.ask(PATIENCE, redis::cmd("INFO"))?;
+        let told = |name: &str| {
+            info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':')).unwrap_or_default()
+        };
+        let policy = told("maxmemory_policy");
+        let address = &self.server.address;
+        if policy.starts_with("allkeys") {
+            let message = "is a cache, which may drop a token budget's ledger (maxmemory-policy allkeys); set it to \
+                           noeviction, or give another store";
+            return Err(refused(format!("{address} {message}")));
+        }
+        if policy.is_empty() {
+            let message = "does not tell its maxmemory_policy in INFO, so nobody knows whether it may drop a token \
+                           budget's ledger; give another store";
+            return Err(refused(format!("{address} {message}")));
+        }
+        Ok(told("connected_slaves").parse().unwrap_or(0))
+    }
+
+    /// Waits until a replica has all that was written: a server that is cut off from its own writes for nobody.
+    fn replicated(&self) -> Result<(), Error> {
+        let acknowledged: i64 =
+            self.ask(PATIENCE, redis::cmd("WAIT").arg(1).arg(REPLICATED.as_millis() as u64).take())?;
+        if acknowledged >= 1 {
+            return Ok(());
+        }
+        let (address, ms) = (&self.server.address, REPLICATED.as_millis());
+        Err(Error::store(format!(
+            "no replica of {address} took the token budget's ledger within {ms} ms; is one cut off?"
+        )))
+    }
+
+    fn key(&self, name: &Name, suffix: &str) -> String {
+        [&self.server.address.prefix, "{", name.as_str(), "}", suffix].concat()
+    }
+
+    fn late(&self, what: &str) -> Error {
+        Error::new(ErrorKind::Timeout, Step::Store, format!("{}: {what}", self.server.address))
+    }
+}
+
+impl Server {
+    fn connect(&self, until: Instant) -> Result<Connection, Error> {
+        let address = &self.address;
+        let left = until.saturating_duration_since(Instant::now());
+        let line = self.http.line(&address.authority, address.tls, left).map_err(|error| {
+            let told = Error::store(format!("no connection to {address}: {error}"));
+            // A certificate that is not trusted stays so.
+            told.with_class(if error.kind() == ErrorKind::Tls { RetryClass::Refused } else { RetryClass::NotSent })
+        })?;
+        let mut connection = Connection { line, until, database: address.database };
+        let mut greet = || -> RedisResult<i64> {
+            if let Some(password) = &address.password {
+                let command = redis::cmd("AUTH").arg(address.user.as_deref()).arg(password.expose()).take();
+                command.query::<()>(&mut connection)?;
+            }
+            if address.database > 0 {
+                redis::cmd("SELECT").arg(address.database).query::<()>(&mut connection)?;
+            }
+            script(TIME).query(&mut connection)
+        };
+        let time = greet().map_err(|error| self.fault(&error))?;
+        let since_boot = i64::try_from(self.clock.since_boot().as_millis()).unwrap_or(i64::MAX);
+        self.ahead.store(time.saturating_sub(since_boot), Ordering::Relaxed);
+        Ok(connection)
+    }
+
+    fn fault(&self, error: &RedisError) -> Error {
+        let address = &self.address;
+        if error.is_timeout() {
+            return Error::store(format!("{address} does not answer in time; is it overloaded, or stopped?"));
+        }
+        if is_closed(error) {
+            return Error::store(format!("{address} closed the connection; was it restarted, or is it full?"));
+        }
+        let Some(code) = error.code() else {
+            let reason = error.to_string();
+            let reason = quote(&reason, &[]).unwrap_or_default();
+            return refused(format!("what answers is no {address}: {reason}; check host and port of store"));
+        };
+        let detail = error.detail().unwrap_or_default();
+        let secrets: Vec<_> = self.address.password.iter().cloned().collect();
+        let words =
+            quote(&format!("{code} {detail}"), &secrets).unwrap_or_else(|| "it repeats the password".to_owned());
+        let told = Error::store(format!("{address} refuses: {words}; {}", advice(code, detail)));
+        told.with_class(if passes(code, detail) { RetryClass::NotSent } else { RetryClass::Refused })
+    }
+}
+
+/// What to do about what a server answered.
+fn advice(code: &str, detail: &str) -> &'static str {
+    match code {
+        "WRONGPASS" | "NOAUTH" => "check user and password of store",
+        "NOPERM" => "allow this user what the page on Redis lists",
+        "READONLY" => "give the address of the primary, not of a replica",
+        "LOADING" | "MASTERDOWN" => "it is just starting",
+        "BUSY" => "somebody's script blocks it",
+        "OOM" => "its memory is full; raise maxmemory",
+        "MISCONF" | "NOREPLICAS" => "see to its disk and its replicas",
+        "WRONGTYPE" => "something else has that name; choose another prefix",
+        "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" | "TRYAGAIN" => {
+            "clusters are not supported; give a single server"
+        }
+        _ if detail.contains("DB index") => "there is no such database; check the number in store",
+        _ if detail.contains("AUTH") || detail.contains("password") => "check user and password of store",
+        _ if detail.contains("number of clients") => "raise maxclients",
+        _ if detail.contains("unknown command") => "libtokauth needs that command, and scripts",
+        _ => "see its log",
+    }
+}
+
+/// Whether an answer may be another in a while, without anybody's doing.
+fn passes(code: &str, detail: &str) -> bool {
+    ["READONLY", "LOADING", "MASTERDOWN", "BUSY", "OOM", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN"]
+        .contains(&code)
+        || detail.contains("number of clients")
+}
+
+/// It stays so until somebody does something.
+fn refused(message: String) -> Error {
+    Error::store(message).with_class(RetryClass::Refused)
+}
+
+/// Whether the connection ended, by which a command may have arrived or not.
+fn is_closed(error: &RedisError) -> bool {
+    error.is_connection_dropped()
+}
+
+/// Whether an answer came to its end, whatever it says.
+fn is_whole<T>(answer: &RedisResult<T>) -> bool {
+    answer.as_ref().map_or_else(|error| error.code().is_some(), |_| true)
+}
+
+/// Always whole: a server forgets scripts, and these are short.
+fn script(text: &str) -> Cmd {
+    let mut command = redis::cmd("EVAL");
+    command.arg(text);
+    if !text.contains("KEYS") {
+        command.arg(0);
+    }
+    command
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    getrandom::getrandom(&mut bytes).map_err(|_| Error::store("the system gives no random numbers"))?;
+    Ok(bytes)
+}
+
+/// Some time between the two.
+fn between((least, most): (Duration, Duration)) -> Duration {
+    let [byte] = random().unwrap_or([128]);
+    least + (most - least) * u32::from(byte) / 255
+}
+
+impl Store for RedisStore {
+    fn visit(&self, timeout: Duration) -> Option<Box<dyn Store>> {
+        Some(Box::new(RedisStore::visiting(self.0.server.clone(), PATIENCE.min(timeout / 2))))
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    fn since_epoch(&self) -> Option<Duration> {
+        let Server { ahead, clock, .. } = &*self.0.server;
+        let ahead = Some(ahead.load(Ordering::Relaxed)).filter(|ahead| *ahead != UNSEEN)?;
+        let now = i64::try_from(clock.since_boot().as_millis()).unwrap_or(i64::MAX);
+        u64::try_from(now.saturating_add(ahead)).ok().map(Duration::from_millis)
+    }
+
+    fn load(&self, name: &Name) -> Result<Option<Vec<u8>>, Error> {
+        self.0.load(name, PATIENCE)
+    }
+
+    fn change(
+        &self,
+        name: &Name,
+        deadline: &Deadline,
+        change: &mut dyn FnMut(Option<&[u8]>) -> Change,
+    ) -> Result<(), Error> {
+        let visit = &self.0;
+        let mut put = None;
+        loop {
+            let before = visit.load(name, deadline.remaining())?;
+            if put.is_some() && before == put {
+                return Ok(()); // its answer was lost with its connection
+            }
+            let change = change(before.as_deref());
+            let does_nothing = match change {
+                Change::Keep => true,
+                Change::Remove | Change::SetAside => before.is_none(),
+                Change::Put(_) => false,
+            };
+            if does_nothing {
+                return Ok(());
+            }
+            let replicas = if name.lasts() { visit.replicas()? } else { 0 };
+            if visit.replace(name, before.as_deref(), &change, deadline.remaining())? {
+                let Change::Put(new) = change else { return Ok(()) };
+                let replicated = if replicas > 0 { visit.replicated() } else { Ok(()) };
+                if replicated.is_err() {
+                    // As it was, as far as that is in our hands: what was not promised need not count.
+                    let back = before.map_or(Change::Remove, Change::Put);
+                    let _ = visit.replace(name, Some(&new), &back, LEAST);
+                }
+                return replicated;
+            }
+            if let Change::Put(new) = change {
+                put = Some(new);
+            }
+            if deadline.remaining().is_zero() {
+                return Err(visit.late("others changed a document for all of this call's time; ask again"));
+            }
+            deadline.pause(between((Duration::ZERO, Duration::from_millis(10))));
+        }
+    }
+
+    fn turn(&self, name: &Name, deadline: &Deadline) -> Result<Box<dyn Turn>, Error> {
+        let turn =
+            RedisTurn { visit: self.0.clone(), key: self.0.key(name, ":turn"), holder: lower_hex(&random::<16>()?) };
+        loop {
+            let left: u64 = turn.ask(TAKE, deadline.remaining(), LEASE)?;
+            if left == 0 {
+                return Ok(Box::new(turn));
+            }
+            if deadline.remaining().is_zero() {
+                return Err(self.0.late("others had their turn for all of this call's time; ask again"));
+            }
+            deadline.pause(between(PAUSE).min(Duration::from_millis(left)));
+        }
+    }
+}
+
+/// A turn of one holder, until its lease ends.
+struct RedisTurn {
+    visit: Arc<Visit>,
+    key: String,
+    holder: String,
+}
+
+impl RedisTurn {
+    fn ask<T: FromRedisValue>(&self, text: &str, wait: Duration, lease: Duration) -> Result<T, Error> {
+        let lease = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        self.visit.ask(wait, script(text).arg(1).arg(&self.key).arg(&self.holder).arg(lease).take())
+    }
+}
+
+impl fmt::Debug for RedisTurn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.key)
+    }
+}
+
+impl Turn for RedisTurn {
+    fn hold(&self, deadline: &Deadline) -> Result<bool, Error> {
+        let lease = deadline.remaining().saturating_add(LEASE_AFTER);
+        self.ask(HOLD, deadline.remaining(), lease).map(|held: i64| held == 1)
+    }
+}
+
+impl Drop for RedisTurn {
+    fn drop(&mut self) {
+        // Else it ends with its lease.
+        let _ = self.ask::<i64>(RELEASE, LEAST, Duration::ZERO);
+    }
+}
