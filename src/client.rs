@@ -138,21 +138,22 @@ impl Client {
                 Arc::new(Http::new(ca_file, proxy, &settings.user_agent, settings.budget.is_none(), resolver)?)
             }
         };
-        let store: Option<Arc<dyn Store>> = match (&seams.store, sibling, &settings.store) {
-            (Some(store), ..) => Some(store.clone()),
-            // A place that will do for tokens may not do for a budget.
-            (None, Some(sibling), place)
-                if sibling.settings.store == *place
-                    && (settings.budget.is_none() || sibling.settings.budget.is_some()) =>
-            {
-                sibling.store.clone()
-            }
-            (None, _, Place::Memory) => None,
-            (None, _, Place::File(Some(directory))) => Some(Arc::new(FileStore::at(directory)?)),
-            (None, _, Place::File(None)) => Some(Arc::new(FileStore::in_default_place(settings.budget.is_some())?)),
-            #[cfg(feature = "redis")]
-            (None, _, Place::Redis(url)) => Some(Arc::new(redis(url.expose(), &settings, &seams)?)),
-        };
+        let store: Option<Arc<dyn Store>> =
+            match (builder.store.as_ref().or(seams.store.as_ref()), sibling, &settings.store) {
+                (Some(store), ..) => Some(store.clone()),
+                // A place that will do for tokens may not do for a budget.
+                (None, Some(sibling), place)
+                    if sibling.settings.store == *place
+                        && (settings.budget.is_none() || sibling.settings.budget.is_some()) =>
+                {
+                    sibling.store.clone()
+                }
+                (None, _, Place::Memory | Place::Given) => None,
+                (None, _, Place::File(Some(directory))) => Some(Arc::new(FileStore::at(directory)?)),
+                (None, _, Place::File(None)) => Some(Arc::new(FileStore::in_default_place(settings.budget.is_some())?)),
+                #[cfg(feature = "redis")]
+                (None, _, Place::Redis(url)) => Some(Arc::new(redis(url.expose(), &settings, &seams)?)),
+            };
         if store.is_some() {
             settings.sealer(&settings.credential.read()?)?;
         }

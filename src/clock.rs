@@ -237,6 +237,7 @@ pub struct Deadline {
 
 impl Deadline {
     /// `timeout` from now.
+    #[doc(hidden)]
     pub fn after(clock: &Arc<dyn Clock>, timeout: Duration) -> Deadline {
         Deadline { at: clock.since_boot().saturating_add(timeout), timeout, clock: clock.clone() }
     }

@@ -1,6 +1,7 @@
 //! The ways to fill the options: code, the environment, JSON.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
@@ -10,6 +11,7 @@ use crate::log::{Log, LogLevel};
 use crate::options::{FIXED, shown, with_options};
 use crate::secret::Secret;
 use crate::settings::Settings;
+use crate::store::Store;
 
 /// Texts under names, in any order; names and values are judged together, by [`build`](Builder::build).
 ///
@@ -18,6 +20,7 @@ use crate::settings::Settings;
 pub struct Builder {
     values: Vec<(String, Secret)>,
     log: Log,
+    pub(crate) store: Option<Arc<dyn Store>>,
 }
 
 impl fmt::Debug for Builder {
@@ -79,6 +82,13 @@ impl Builder {
     #[must_use]
     pub fn without_log(mut self) -> Builder {
         self.log = Log::default();
+        self
+    }
+
+    /// Keeps tokens and budgets in a store of the program's own, in place of the option `store`.
+    #[must_use]
+    pub fn share_through(mut self, store: Arc<dyn Store>) -> Builder {
+        self.store = Some(store);
         self
     }
 
@@ -161,7 +171,7 @@ impl Builder {
     }
 
     pub(crate) fn settings(&self, sibling: Option<&Settings>) -> Result<Settings, Error> {
-        Options(&self.values).judge(self.log.clone(), sibling)
+        Options(&self.values).judge(self.log.clone(), self.store.is_some(), sibling)
     }
 }
 

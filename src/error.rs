@@ -157,8 +157,14 @@ impl Error {
         Error::new(ErrorKind::Unsupported, Step::Config, message)
     }
 
-    pub(crate) fn store(message: impl Into<String>) -> Error {
+    /// One that a [`Store`](crate::store::Store) gives when it cannot be used: what happened, and what to do.
+    pub fn store(message: impl Into<String>) -> Error {
         Error::new(ErrorKind::Store, Step::Store, message)
+    }
+
+    /// One that a [`Store`](crate::store::Store) gives when others did not let go of something in time.
+    pub fn store_timeout(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Timeout, Step::Store, message)
     }
 
     pub(crate) fn bug(step: Step, what: &str) -> Error {

@@ -60,7 +60,7 @@ impl<'a> Options<'a> {
     }
 
     /// Judges all together. Reads files, does not touch the network; a sibling shares what its client read.
-    pub(crate) fn judge(&self, log: Log, sibling: Option<&Settings>) -> Result<Settings, Error> {
+    pub(crate) fn judge(&self, log: Log, has_store: bool, sibling: Option<&Settings>) -> Result<Settings, Error> {
         let provider = match (sibling, self.source()?) {
             (Some(sibling), _) => sibling.provider.clone(),
             (None, Some(source)) => Arc::new(source.read()?),
@@ -90,7 +90,7 @@ impl<'a> Options<'a> {
         }
         let inputs = self.inputs(&provider)?;
         let (token_url, endpoint) = self.token_url(&provider, &inputs)?;
-        let (store, budget) = self.store_and_budget(&provider)?;
+        let (store, budget) = self.store_and_budget(&provider, has_store)?;
         let store_key = self.store_key(&store)?;
         let headers = self.headers(&provider, auth)?;
         let params = self.params()?;
@@ -251,8 +251,8 @@ impl<'a> Options<'a> {
         Ok((url, option))
     }
 
-    /// What is allowed, and where that and the tokens are written down.
-    fn store_and_budget(&self, provider: &Provider) -> Result<(Place, Option<Budget>), Error> {
+    /// What is allowed, and where that and the tokens are written down. `has_store`: the program brings a store.
+    fn store_and_budget(&self, provider: &Provider, has_store: bool) -> Result<(Place, Option<Budget>), Error> {
         let limited = provider.limits.quota.as_deref();
         let budget = match self.get("quota").or(limited) {
             None | Some("none") => None,
@@ -262,6 +262,10 @@ impl<'a> Options<'a> {
             ),
         };
         let place = match self.get("store") {
+            None if has_store => Place::Given,
+            Some(_) if has_store => {
+                return Err(Error::config("store is an option, and the program brings a store; leave one of them out"));
+            }
             None if budget.is_none() && limited.is_none() => Place::Memory,
             None | Some("file") => Place::File(None),
             Some("memory") if budget.is_some() => {

@@ -29,7 +29,7 @@ mod secret;
 mod settings;
 mod share;
 mod skew;
-mod store;
+pub mod store;
 mod sync;
 mod token;
 mod transport;

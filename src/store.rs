@@ -1,4 +1,86 @@
-//! What the processes of a machine share: the port, behind which documents lie that only their owners can read.
+//! What processes share: documents that only their owners can read, behind a port that a program can implement itself.
+//!
+//! The option `store` chooses among the stores that are built in. A program that has an engine of its own for what its
+//! processes share implements [`Store`] on it, and gives it to
+//! [`Builder::share_through`](crate::Builder::share_through). All that is kept there is sealed and named by hashes, but
+//! for the ledgers of token budgets, which hold times and random numbers.
+//!
+//! `tests/conformance` in the source runs against any store and says what one does, in sentences; the three that are
+//! built in pass it.
+//!
+//! ```
+//! use std::collections::HashMap;
+//! use std::sync::{Arc, Condvar, Mutex};
+//!
+//! use tokauth::store::{Change, Deadline, Name, Store, Turn};
+//! use tokauth::{Client, Error};
+//!
+//! #[derive(Debug, Default)]
+//! struct Shared {
+//!     documents: Mutex<HashMap<String, Vec<u8>>>,
+//!     turns: Arc<(Mutex<Vec<String>>, Condvar)>,
+//! }
+//!
+//! #[derive(Debug)]
+//! struct MyTurn(Arc<(Mutex<Vec<String>>, Condvar)>, String);
+//!
+//! impl Turn for MyTurn {}
+//!
+//! impl Drop for MyTurn {
+//!     fn drop(&mut self) {
+//!         self.0.0.lock().unwrap().retain(|name| *name != self.1);
+//!         self.0.1.notify_all();
+//!     }
+//! }
+//!
+//! impl Store for Shared {
+//!     fn load(&self, name: &Name) -> Result<Option<Vec<u8>>, Error> {
+//!         Ok(self.documents.lock().unwrap().get(name.as_str()).cloned())
+//!     }
+//!
+//!     fn change(
+//!         &self,
+//!         name: &Name,
+//!         _: &Deadline,
+//!         change: &mut dyn FnMut(Option<&[u8]>) -> Change,
+//!     ) -> Result<(), Error> {
+//!         let mut documents = self.documents.lock().unwrap();
+//!         let key = name.as_str().to_owned();
+//!         match change(documents.get(&key).map(Vec::as_slice)) {
+//!             Change::Keep => {}
+//!             Change::Put(document) => drop(documents.insert(key, document)),
+//!             Change::Remove => drop(documents.remove(&key)),
+//!             Change::SetAside => {
+//!                 if let Some(document) = documents.remove(&key) {
+//!                     documents.insert(key + ".aside", document);
+//!                 }
+//!             }
+//!         }
+//!         Ok(())
+//!     }
+//!
+//!     fn turn(&self, name: &Name, deadline: &Deadline) -> Result<Box<dyn Turn>, Error> {
+//!         let (turns, changed) = &*self.turns;
+//!         let taken = |turns: &mut Vec<String>| turns.iter().any(|taken| taken == name.as_str());
+//!         let waited = changed.wait_timeout_while(turns.lock().unwrap(), deadline.remaining(), taken);
+//!         let (mut turns, waited) = waited.unwrap();
+//!         if waited.timed_out() {
+//!             return Err(Error::store_timeout("others had their turn for too long"));
+//!         }
+//!         turns.push(name.as_str().to_owned());
+//!         Ok(Box::new(MyTurn(self.turns.clone(), name.as_str().to_owned())))
+//!     }
+//! }
+//!
+//! let client = Client::builder()
+//!     .provider("oauth2")
+//!     .token_url("https://auth.example/token")
+//!     .client_id("my-system")
+//!     .client_secret("canary-secret-0123456789abcdef")
+//!     .share_through(Arc::new(Shared::default()))
+//!     .build()?;
+//! # Ok::<(), Error>(())
+//! ```
 
 mod file;
 mod memory;
@@ -8,7 +90,7 @@ mod redis;
 use std::fmt;
 use std::time::Duration;
 
-use crate::clock::Deadline;
+pub use crate::clock::Deadline;
 use crate::error::Error;
 use crate::hash::lower_hex;
 pub use file::FileStore;

@@ -545,3 +545,28 @@ fn a_weak_secret_seals_no_store() {
         }
     }
 }
+
+/// A store of the program's own takes the place of the option.
+#[test]
+fn a_program_may_bring_its_store() {
+    let (world, shelf) = (World::new(), Shelf::default());
+    let builder = oauth2().share_through(Arc::new(shelf.clone()));
+    assert_eq!(value(&world.client(&builder)), "canary-token-1");
+    assert_eq!(value(&world.sibling().client(&builder)), "canary-token-1");
+    assert_eq!(shelf.documents.documents().len(), 1);
+    let other = world.sibling().client(&builder).0.with("scope", Some("other")).unwrap();
+    other.token().unwrap();
+    assert_eq!(shelf.documents.documents().len(), 2, "a sibling client has it too");
+    // It does for a budget, and is sealed as any other.
+    let scarce = Client::builder().provider("calenso").client_id("me").client_secret(SECRET);
+    let scarce = world.client(&scarce.share_through(Arc::new(shelf.clone())));
+    scarce.token().unwrap();
+    assert_eq!(scarce.0.budget().unwrap().unwrap().requests, 30);
+    let key = TempFile::new([7; 32]);
+    let weak = builder.clone().client_secret("canary-secret");
+    assert!(world.build(&weak).unwrap_err().to_string().contains("too easy to guess"));
+    world.client(&weak.store_key_file(key.path()));
+    let twice = world.build(&builder.store("file")).unwrap_err();
+    assert_eq!(twice.kind(), ErrorKind::Config);
+    assert!(twice.to_string().contains("leave one of them out"), "{twice}");
+}

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Deadline;
-use crate::error::{Error, ErrorKind, Step};
+use crate::error::Error;
 
 use super::{Change, Name, Store, Turn};
 use directory::{Directory, Fault};
@@ -84,7 +84,7 @@ impl FileStore {
             if deadline.remaining().is_zero() {
                 let what = " was locked for all of this call's time; is a process stopped that uses it?";
                 let message = [self.text(), "/", name, suffix, what].concat();
-                return Err(Error::new(ErrorKind::Timeout, Step::Store, message));
+                return Err(Error::store_timeout(message));
             }
             let mut byte = [0];
             let jitter = getrandom::getrandom(&mut byte).map_or(0, |()| byte[0]);

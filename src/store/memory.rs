@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Deadline;
-use crate::error::{Error, ErrorKind, Step};
+use crate::error::Error;
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Change, Name, Store, Turn};
@@ -93,7 +93,7 @@ impl Store for Memory {
             }
             drop(documents);
             if deadline.remaining().is_zero() {
-                return Err(Error::new(ErrorKind::Timeout, Step::Store, "others had their turn for too long"));
+                return Err(Error::store_timeout("others had their turn for too long"));
             }
             deadline.pause(Duration::from_millis(1));
         }

@@ -12,7 +12,7 @@ use redis::{Cmd, FromRedisValue, RedisError, RedisResult};
 
 use super::{Change, DOCUMENT_MAX, Name, Store, Turn};
 use crate::clock::{Clock, Deadline};
-use crate::error::{Error, ErrorKind, RetryClass, Step};
+use crate::error::{Error, ErrorKind, RetryClass};
 use crate::hash::lower_hex;
 use crate::response::quote;
 use crate::transport::{Http, Resolver};
@@ -228,7 +228,7 @@ impl Visit {
     }
 
     fn late(&self, what: &str) -> Error {
-        Error::new(ErrorKind::Timeout, Step::Store, format!("{}: {what}", self.server.address))
+        Error::store_timeout(format!("{}: {what}", self.server.address))
     }
 }
 
