@@ -27,7 +27,7 @@ macro_rules! with_options {
             scope, "the provider's", "what to ask for, separated by blanks";
             audience, "the provider's", "the API the token is for";
             resource, "the provider's", "the resources the token is for (RFC 8707), separated by blanks";
-            store, "memory; file where tokens are limited", "who shares tokens: memory (this process), file (this user's processes, in $XDG_STATE_HOME/tokauth or ~/.local/state/tokauth) or file:/directory";
+            store, "memory; file where tokens are limited", "who shares tokens: memory (this process), file (this user's processes, in $XDG_STATE_HOME/tokauth or ~/.local/state/tokauth), file:/directory, or redis://user:password@host (many machines, if built with the feature redis)";
             store_key_file, "the client secret", "a file of 32 random bytes that seals a shared store, instead of the client secret";
             quota, "the provider's", "how many tokens may be asked for: 31/month (of UTC), 10/hour,50/day, 50/12h (the last 12 hours), or none";
             timeout_ms, "10000", "the whole call, waiting for others included, in milliseconds";

@@ -15,13 +15,14 @@ use tokauth::{Builder, Client, Counter, Error, ErrorKind};
 use world::{S, SECRET, World, oauth2};
 
 type Act = Box<dyn FnOnce() + Send>;
+type Hold = (Act, Result<bool, Error>);
 
 /// A store whose turns nobody waits for, as if each before it had ended.
 #[derive(Clone, Default)]
 struct Leases {
     documents: Memory,
     /// What befalls a holder that is about to send: whether its turn is still its own.
-    holds: Arc<Mutex<VecDeque<(Act, Result<bool, Error>)>>>,
+    holds: Arc<Mutex<VecDeque<Hold>>>,
     /// What happens before that change.
     before: Arc<Mutex<Option<(usize, Act)>>>,
     changes: Arc<AtomicUsize>,

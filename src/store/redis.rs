@@ -107,15 +107,17 @@ impl RedisStore {
         RedisStore(Arc::new(Visit { server, state: Mutex::new(state) }))
     }
 
-    /// Whether the server lets us in, and can be trusted with a `budget`.
+    /// Whether the server lets us in and lets us write, and can be trusted with a `budget`.
     ///
     /// # Errors
     /// `Store`. With the class `NotSent` it may pass by itself.
     pub(crate) fn probe(&self, budget: bool) -> Result<(), Error> {
         let visit = RedisStore::visiting(self.0.server.clone(), PATIENCE);
-        match budget {
-            true => visit.0.replicas().map(drop),
-            false => visit.0.ask(PATIENCE, script(TIME)).map(|_: i64| ()),
+        let turn = RedisTurn::new(visit.0.clone(), &Name::new("probe", &random()?))?;
+        let _: u64 = turn.ask(TAKE, PATIENCE, LEASE)?;
+        match budget && visit.0.replicas()? > 0 {
+            true => visit.0.replicated(),
+            false => Ok(()),
         }
     }
 }
@@ -284,7 +286,7 @@ impl Server {
 fn advice(code: &str, detail: &str) -> &'static str {
     match code {
         "WRONGPASS" | "NOAUTH" => "check user and password of store",
-        "NOPERM" => "allow this user what the page on Redis lists",
+        "NOPERM" => "allow it to this user; examples/fleet.md lists all that it takes",
         "READONLY" => "give the address of the primary, not of a replica",
         "LOADING" | "MASTERDOWN" => "it is just starting",
         "BUSY" => "somebody's script blocks it",
@@ -410,8 +412,7 @@ impl Store for RedisStore {
     }
 
     fn turn(&self, name: &Name, deadline: &Deadline) -> Result<Box<dyn Turn>, Error> {
-        let turn =
-            RedisTurn { visit: self.0.clone(), key: self.0.key(name, ":turn"), holder: lower_hex(&random::<16>()?) };
+        let turn = RedisTurn::new(self.0.clone(), name)?;
         loop {
             let left: u64 = turn.ask(TAKE, deadline.remaining(), LEASE)?;
             if left == 0 {
@@ -433,6 +434,11 @@ struct RedisTurn {
 }
 
 impl RedisTurn {
+    fn new(visit: Arc<Visit>, name: &Name) -> Result<RedisTurn, Error> {
+        let key = visit.key(name, ":turn");
+        Ok(RedisTurn { visit, key, holder: lower_hex(&random::<16>()?) })
+    }
+
     fn ask<T: FromRedisValue>(&self, text: &str, wait: Duration, lease: Duration) -> Result<T, Error> {
         let lease = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
         self.visit.ask(wait, script(text).arg(1).arg(&self.key).arg(&self.holder).arg(lease).take())
