@@ -123,15 +123,24 @@ impl RedisStore {
 }
 
 impl Visit {
-    /// Sends a command and waits for its answer.
+    /// Sends a command and waits for its answer; once more, if that is lost with the connection.
     fn ask<T: FromRedisValue>(&self, wait: Duration, command: Cmd) -> Result<T, Error> {
+        self.send(wait, &command, true)
+    }
+
+    /// The same for a command that means something else when it is repeated.
+    fn ask_once<T: FromRedisValue>(&self, wait: Duration, command: Cmd) -> Result<T, Error> {
+        self.send(wait, &command, false)
+    }
+
+    fn send<T: FromRedisValue>(&self, wait: Duration, command: &Cmd, repeats: bool) -> Result<T, Error> {
         let state = &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = &state.broken {
             return Err(error.clone());
         }
         let began = Instant::now();
         let until = began + wait.max(LEAST).min(state.patience);
-        let outcome = self.answer(&mut state.connection, until, &command);
+        let outcome = self.answer(&mut state.connection, until, command, repeats);
         state.patience = state.patience.saturating_sub(began.elapsed());
         outcome.inspect_err(|error| {
             if state.connection.is_none() {
@@ -146,13 +155,14 @@ impl Visit {
         connection: &mut Option<Connection>,
         until: Instant,
         command: &Cmd,
+        repeats: bool,
     ) -> Result<T, Error> {
         if let Some(mut open) = connection.take() {
             open.until = until;
             let answer = command.query(&mut open);
             match answer {
-                // A server that was restarted or replaced, perhaps. All commands of ours may be sent twice.
-                Err(error) if is_closed(&error) => {}
+                // A server that was restarted or replaced, perhaps.
+                Err(error) if repeats && is_closed(&error) => {}
                 answer => {
                     *connection = Some(open).filter(|_| is_whole(&answer));
                     return answer.map_err(|error| self.server.fault(&error));
@@ -188,7 +198,7 @@ impl Visit {
             .arg(kept)
             .arg(document)
             .take();
-        self.ask(wait, command).map(|changed: i64| changed == 1)
+        self.ask_once(wait, command).map(|changed: i64| changed == 1)
     }
 
     /// How many replicas the server has, which must keep what is told it.
@@ -215,7 +225,7 @@ impl Visit {
     /// Waits until a replica has all that was written: a server that is cut off from its own writes for nobody.
     fn replicated(&self) -> Result<(), Error> {
         let acknowledged: i64 =
-            self.ask(PATIENCE, redis::cmd("WAIT").arg(1).arg(REPLICATED.as_millis() as u64).take())?;
+            self.ask_once(PATIENCE, redis::cmd("WAIT").arg(1).arg(REPLICATED.as_millis() as u64).take())?;
         if acknowledged >= 1 {
             return Ok(());
         }
@@ -375,12 +385,8 @@ impl Store for RedisStore {
         change: &mut dyn FnMut(Option<&[u8]>) -> Change,
     ) -> Result<(), Error> {
         let visit = &self.0;
-        let mut put = None;
         loop {
             let before = visit.load(name, deadline.remaining())?;
-            if put.is_some() && before == put {
-                return Ok(()); // its answer was lost with its connection
-            }
             let change = change(before.as_deref());
             let does_nothing = match change {
                 Change::Keep => true,
@@ -400,9 +406,6 @@ impl Store for RedisStore {
                     let _ = visit.replace(name, Some(&new), &back, LEAST);
                 }
                 return replicated;
-            }
-            if let Change::Put(new) = change {
-                put = Some(new);
             }
             if deadline.remaining().is_zero() {
                 return Err(visit.late("others changed a document for all of this call's time; ask again"));
