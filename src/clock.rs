@@ -42,13 +42,15 @@ pub(crate) struct Stamp {
     pub(crate) boot_id: u64,
     pub(crate) since_boot: Duration,
     pub(crate) since_epoch: Duration,
+    /// Other boots may be other machines', and tell nothing of this one's.
+    pub(crate) anywhere: bool,
 }
 
 impl Stamp {
     /// Now, which is `shared` for all who will read it, or what the wall clock says.
     pub(crate) fn now(clock: &dyn Clock, shared: Option<Duration>) -> Stamp {
         let since_epoch = shared.unwrap_or_else(|| clock.since_epoch());
-        Stamp { boot_id: clock.boot_id(), since_boot: clock.since_boot(), since_epoch }
+        Stamp { boot_id: clock.boot_id(), since_boot: clock.since_boot(), since_epoch, anywhere: shared.is_some() }
     }
 
     /// The time from then to `now` by the clock that nobody sets, if both are of one boot.
@@ -58,9 +60,9 @@ impl Stamp {
     }
 
     /// The time from then to `now`: proven, or else what the wall clock claims, but not less than has passed since the
-    /// boot, if that was another one then.
+    /// boot, if that was another one of this machine then.
     pub(crate) fn age(&self, now: &Stamp) -> Duration {
-        let is_another_boot = ![0, now.boot_id].contains(&self.boot_id) && now.boot_id != 0;
+        let is_another_boot = ![0, now.boot_id].contains(&self.boot_id) && now.boot_id != 0 && !now.anywhere;
         let least = if is_another_boot { now.since_boot } else { Duration::ZERO };
         self.proven_age(now).unwrap_or_else(|| now.since_epoch.saturating_sub(self.since_epoch).max(least))
     }
@@ -275,6 +277,26 @@ mod tests {
         event.set();
         clock.wait(&event, Duration::MAX);
     }
+
+    #[test]
+    fn what_was_before_a_boot_is_older_than_it_unless_it_was_on_another_machine() {
+        let stamp = |boot_id, boot, epoch, anywhere| {
+            let [since_boot, since_epoch] = [boot, epoch].map(Duration::from_secs);
+            Stamp { boot_id, since_boot, since_epoch, anywhere }
+        };
+        let then = stamp(1, 5000, 1_000_000, false);
+        for (what, now, age) in [
+            ("one boot, whatever the wall clock says", stamp(1, 5007, 7, false), 7),
+            ("one boot among machines", stamp(1, 5007, 7, true), 7),
+            ("a later boot", stamp(2, 600, 1_000_900, false), 900),
+            ("a later boot, by a wall clock that is late", stamp(2, 600, 1_000_007, false), 600),
+            ("another machine, which has been up for long", stamp(2, 600, 1_000_007, true), 7),
+            ("another machine, before that by the common clock", stamp(2, 600, 999_999, true), 0),
+        ] {
+            assert_eq!(then.age(&now), Duration::from_secs(age), "{what}");
+        }
+    }
+
     #[test]
     fn the_coarse_clock_says_what_the_exact_one_says() {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

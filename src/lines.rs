@@ -69,7 +69,8 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn stamp(&mut self) -> Option<Stamp> {
-        Some(Stamp { boot_id: self.number()?, since_boot: self.time()?, since_epoch: self.time()? })
+        let (boot_id, since_boot, since_epoch) = (self.number()?, self.time()?, self.time()?);
+        Some(Stamp { boot_id, since_boot, since_epoch, anywhere: false })
     }
 
     pub(crate) fn text(&mut self) -> Option<Option<&'a str>> {

@@ -324,7 +324,7 @@ impl Exchange<'_> {
         let expires_at = i64::try_from(signed.wall.saturating_add(life).as_secs()).unwrap_or(i64::MAX);
         let token_type = grant.token_type.as_deref().unwrap_or("Bearer");
         let token = self.token(&grant.token, token_type, grant.scope.as_deref(), expires_at)?;
-        let sent = Stamp { boot_id: self.clock.boot_id(), since_boot: signed.sent, since_epoch: signed.shared };
+        let sent = Stamp { since_boot: signed.sent, since_epoch: signed.shared, ..self.now() };
         let fetched = Fetched { token, lifetime: self.life_of(signed.sent, received, life) };
         Ok(Issued { fetched, sent, took: received.saturating_sub(signed.sent), unsettled: None, ends_trouble: false })
     }

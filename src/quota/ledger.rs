@@ -84,7 +84,7 @@ pub(crate) struct Standing {
     pub(crate) next_at: i64,
 }
 
-const NEVER: Stamp = Stamp { boot_id: 0, since_boot: Duration::ZERO, since_epoch: Duration::ZERO };
+const NEVER: Stamp = Stamp { boot_id: 0, since_boot: Duration::ZERO, since_epoch: Duration::ZERO, anywhere: false };
 
 impl Ledger {
     /// A new one is full.
@@ -356,7 +356,7 @@ fn passed(point: &Stamp, now: &Stamp) -> Option<i64> {
 /// The moment `now` at which the provider's time is `time`, to the millisecond.
 fn point(time: i64, now: &Stamp) -> Stamp {
     let since_boot = Duration::from_millis(millis(now.since_boot).unsigned_abs());
-    Stamp { boot_id: now.boot_id, since_boot, since_epoch: Duration::from_millis(time.unsigned_abs()) }
+    Stamp { boot_id: now.boot_id, since_boot, since_epoch: Duration::from_millis(time.unsigned_abs()), ..NEVER }
 }
 
 #[inline(never)] // it is asked for often, and long
@@ -370,7 +370,7 @@ fn time(word: u64) -> i64 {
 
 fn stamp([boot_id, boot, epoch]: [u64; 3]) -> Stamp {
     let [since_boot, since_epoch] = [boot, epoch].map(|word| Duration::from_millis(time(word).unsigned_abs()));
-    Stamp { boot_id, since_boot, since_epoch }
+    Stamp { boot_id, since_boot, since_epoch, ..NEVER }
 }
 
 fn words(stamp: &Stamp) -> [u64; 3] {
@@ -418,7 +418,7 @@ mod tests {
     /// A moment of a boot that began at NOV - 1000 s, by a wall clock that says `wall`.
     fn odd(boot_id: u64, seconds: i64, wall: i64) -> Stamp {
         let [since_boot, since_epoch] = [seconds - NOV + 1000, wall].map(|s| Duration::from_secs(s.unsigned_abs()));
-        Stamp { boot_id, since_boot, since_epoch }
+        Stamp { boot_id, since_boot, since_epoch, ..NEVER }
     }
 
     fn moment(seconds: i64) -> Stamp {
@@ -874,7 +874,7 @@ mod tests {
         for budget in &budgets {
             let (mut ledger, mut at) = (full(), Duration::from_secs(NOV as u64));
             for id in 1..500 {
-                let now = |at| Stamp { boot_id: 1, since_boot: at, since_epoch: Duration::ZERO };
+                let now = |at| Stamp { boot_id: 1, since_boot: at, ..NEVER };
                 if let Err(standing) = ledger.reserve(budget, &now(at), id) {
                     let wait = standing.wait.unwrap();
                     let early = wait.saturating_sub(Duration::from_millis(4));
@@ -915,7 +915,7 @@ mod tests {
             let mut duration = || Duration::new(word(), (word() % 1_000_000_000) as u32);
             let stamps = [0, 1].map(|_| {
                 let [since_boot, since_epoch] = [duration(), duration()];
-                Stamp { boot_id: u64::from(since_boot.subsec_nanos() % 3), since_boot, since_epoch }
+                Stamp { boot_id: u64::from(since_boot.subsec_nanos() % 3), since_boot, since_epoch, ..NEVER }
             });
             let Ok(mut ledger) = Ledger::read(Some(document.as_bytes())) else { continue };
             for now in &stamps {
