@@ -42,15 +42,15 @@ pub(crate) struct Stamp {
     pub(crate) boot_id: u64,
     pub(crate) since_boot: Duration,
     pub(crate) since_epoch: Duration,
-    /// Other boots may be other machines', and tell nothing of this one's.
-    pub(crate) anywhere: bool,
+    /// By a clock that many machines go by: another boot may be another machine's.
+    pub(crate) is_shared: bool,
 }
 
 impl Stamp {
     /// Now, which is `shared` for all who will read it, or what the wall clock says.
     pub(crate) fn now(clock: &dyn Clock, shared: Option<Duration>) -> Stamp {
         let since_epoch = shared.unwrap_or_else(|| clock.since_epoch());
-        Stamp { boot_id: clock.boot_id(), since_boot: clock.since_boot(), since_epoch, anywhere: shared.is_some() }
+        Stamp { boot_id: clock.boot_id(), since_boot: clock.since_boot(), since_epoch, is_shared: shared.is_some() }
     }
 
     /// The time from then to `now` by the clock that nobody sets, if both are of one boot.
@@ -62,7 +62,7 @@ impl Stamp {
     /// The time from then to `now`: proven, or else what the wall clock claims, but not less than has passed since the
     /// boot, if that was another one of this machine then.
     pub(crate) fn age(&self, now: &Stamp) -> Duration {
-        let is_another_boot = ![0, now.boot_id].contains(&self.boot_id) && now.boot_id != 0 && !now.anywhere;
+        let is_another_boot = ![0, now.boot_id].contains(&self.boot_id) && now.boot_id != 0 && !now.is_shared;
         let least = if is_another_boot { now.since_boot } else { Duration::ZERO };
         self.proven_age(now).unwrap_or_else(|| now.since_epoch.saturating_sub(self.since_epoch).max(least))
     }
@@ -280,9 +280,9 @@ mod tests {
 
     #[test]
     fn what_was_before_a_boot_is_older_than_it_unless_it_was_on_another_machine() {
-        let stamp = |boot_id, boot, epoch, anywhere| {
+        let stamp = |boot_id, boot, epoch, is_shared| {
             let [since_boot, since_epoch] = [boot, epoch].map(Duration::from_secs);
-            Stamp { boot_id, since_boot, since_epoch, anywhere }
+            Stamp { boot_id, since_boot, since_epoch, is_shared }
         };
         let then = stamp(1, 5000, 1_000_000, false);
         for (what, now, age) in [

@@ -70,7 +70,7 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn stamp(&mut self) -> Option<Stamp> {
         let (boot_id, since_boot, since_epoch) = (self.number()?, self.time()?, self.time()?);
-        Some(Stamp { boot_id, since_boot, since_epoch, anywhere: false })
+        Some(Stamp { boot_id, since_boot, since_epoch, is_shared: false })
     }
 
     pub(crate) fn text(&mut self) -> Option<Option<&'a str>> {

@@ -84,7 +84,7 @@ pub(crate) struct Standing {
     pub(crate) next_at: i64,
 }
 
-const NEVER: Stamp = Stamp { boot_id: 0, since_boot: Duration::ZERO, since_epoch: Duration::ZERO, anywhere: false };
+const NEVER: Stamp = Stamp { boot_id: 0, since_boot: Duration::ZERO, since_epoch: Duration::ZERO, is_shared: false };
 
 impl Ledger {
     /// A new one is full.
