@@ -95,13 +95,19 @@ impl Exchange<'_> {
                         "another process's request took longer than this call may; ask again, or raise timeout_ms";
                     return Ok(Err(Error::new(ErrorKind::Timeout, Step::Store, message).into()));
                 }
-                turn => Held::new(turn?),
+                turn => turn?,
             };
             // Whoever had the turn before may have left something.
             let known = match self.look(share, credential, need, began, deadline)? {
                 (Some(outcome), _) => return Ok(outcome),
                 (None, known) => known,
             };
+            let came = || {
+                let now = share.known(deadline)?;
+                let cools = now.cooldown.binds(self.clock.since_boot(), deadline.timeout, None).is_some();
+                Ok(cools || self.came_since(&known, &now).is_some())
+            };
+            let turn = Held::new(turn, &came);
             let outcome = self.ask(secret, Some(&turn), deadline, knock || known.cooldown.is_streak());
             if !turn.is_lost() {
                 return Ok(self.remember(share, credential, &known, outcome, deadline));

@@ -65,7 +65,7 @@ pub mod seams {
     pub use crate::secret::Secret;
     #[cfg(feature = "redis")]
     pub use crate::store::RedisStore;
-    pub use crate::store::{Change, DOCUMENT_MAX, FileStore, Memory, Name, Store, Turn};
+    pub use crate::store::{Change, DOCUMENT_MAX, FileStore, Hold, Memory, Name, Store, Turn};
     pub use crate::transport::{Sent, Transport};
 
     /// A store in Redis, as `store=redis://` makes one.

@@ -144,13 +144,24 @@ pub enum Change {
 /// The turn to ask for what a document is to hold; over when dropped, or some time after its process ended.
 pub trait Turn: Send + fmt::Debug {
     /// The request is about to leave, and its reply is awaited until `deadline`: so long nobody else has the turn.
-    /// `false`: getting here took so long that another is sending by now.
     ///
     /// # Errors
     /// `Store`: nobody knows.
-    fn hold(&self, _deadline: &Deadline) -> Result<bool, Error> {
-        Ok(true)
+    fn hold(&self, _deadline: &Deadline) -> Result<Hold, Error> {
+        Ok(Hold::Kept)
     }
+}
+
+/// What became of a turn on the way to its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums)] // whoever asks must know each of them
+pub enum Hold {
+    /// It was its holder's all the time.
+    Kept,
+    /// It was over for a while, in which others may have had theirs, and is its holder's again.
+    Regained,
+    /// Another is sending by now.
+    Lost,
 }
 
 /// Keeps documents for all processes that are given the same place. Called on the slow path only, with no lock of ours

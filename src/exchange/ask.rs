@@ -18,7 +18,7 @@ use crate::provider::{Piece, TOKEN};
 use crate::request::{Head, Plan};
 use crate::response::{Asked, Reply, read};
 use crate::secret::Secret;
-use crate::store::Turn;
+use crate::store::{Hold, Turn};
 use crate::token::Token;
 use crate::transport::Sent;
 
@@ -41,14 +41,16 @@ pub(super) struct Issued {
 }
 
 /// A turn to ask, until it turns out that it is over.
-pub(super) struct Held {
+pub(super) struct Held<'a> {
     turn: Box<dyn Turn>,
+    /// Whether anything came since what is known was read.
+    came: &'a dyn Fn() -> Result<bool, Error>,
     is_lost: Cell<bool>,
 }
 
-impl Held {
-    pub(super) fn new(turn: Box<dyn Turn>) -> Held {
-        Held { turn, is_lost: Cell::new(false) }
+impl<'a> Held<'a> {
+    pub(super) fn new(turn: Box<dyn Turn>, came: &'a dyn Fn() -> Result<bool, Error>) -> Held<'a> {
+        Held { turn, came, is_lost: Cell::new(false) }
     }
 
     pub(super) fn is_lost(&self) -> bool {
@@ -56,14 +58,17 @@ impl Held {
     }
 
     fn hold(&self, deadline: &Deadline) -> Result<(), Error> {
-        match self.turn.hold(deadline)? {
-            true => Ok(()),
-            false => {
-                self.is_lost.set(true);
-                let message = "connecting took so long that another process is asking by now; ask again";
-                Err(Error::new(ErrorKind::Timeout, Step::Store, message))
-            }
+        let is_over = match self.turn.hold(deadline)? {
+            Hold::Kept => false,
+            Hold::Regained => (self.came)()?,
+            Hold::Lost => true,
+        };
+        if is_over {
+            self.is_lost.set(true);
+            let message = "connecting took so long that another process has asked by now; ask again";
+            return Err(Error::new(ErrorKind::Timeout, Step::Store, message));
         }
+        Ok(())
     }
 }
 
@@ -101,7 +106,7 @@ impl Exchange<'_> {
     pub(super) fn ask(
         &self,
         secret: &Secret,
-        turn: Option<&Held>,
+        turn: Option<&Held<'_>>,
         deadline: &Deadline,
         knock: bool,
     ) -> Result<Issued, Failure> {
@@ -210,7 +215,7 @@ impl Exchange<'_> {
         &self,
         plan: &Plan<'_>,
         credential: Fingerprint,
-        turn: Option<&Held>,
+        turn: Option<&Held<'_>>,
         ledger: Option<&Ledger<'_>>,
         deadline: &Deadline,
     ) -> Result<Issued, Failed> {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use redis::{Cmd, FromRedisValue, RedisError, RedisResult};
 
-use super::{Change, DOCUMENT_MAX, Name, Store, Turn};
+use super::{Change, DOCUMENT_MAX, Hold, Name, Store, Turn};
 use crate::clock::{Clock, Deadline};
 use crate::error::{Error, ErrorKind, RetryClass};
 use crate::hash::lower_hex;
@@ -455,9 +455,13 @@ impl fmt::Debug for RedisTurn {
 }
 
 impl Turn for RedisTurn {
-    fn hold(&self, deadline: &Deadline) -> Result<bool, Error> {
+    fn hold(&self, deadline: &Deadline) -> Result<Hold, Error> {
         let lease = deadline.remaining().saturating_add(LEASE_AFTER);
-        self.ask(HOLD, deadline.remaining(), lease).map(|held: i64| held == 1)
+        self.ask(HOLD, deadline.remaining(), lease).map(|held: i64| match held {
+            2 => Hold::Kept,
+            1 => Hold::Regained,
+            _ => Hold::Lost,
+        })
     }
 }
 
