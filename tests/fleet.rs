@@ -24,10 +24,11 @@ use engine::Engine;
 use forwarder::Forwarder;
 use process::{Options, Process, wait_until, with};
 use rustix::process::Signal;
-use site::{Site, budgeted, left, plain, value};
+use site::{DAY, Site, audience, budgeted, left, pair, plain, value};
 use standin::Standin;
+use tokauth::ErrorKind;
 use tokauth::seams::{Seams, Store, redis_store};
-use world::{NOW, S};
+use world::{NOW, S, oauth2};
 
 #[test]
 fn a_redis_is_a_store() {
@@ -325,5 +326,230 @@ fn a_turn_that_is_over_ends_nobody_elses() {
         drop(new);
         assert_eq!(turn(&engine), None);
         engine.stop_clock_at(S * NOW as u32);
+    }
+}
+
+// ---- servers that fail, change, or forget ----
+
+/// G-24: and what was spent is known to whoever spent it.
+#[test]
+fn after_a_failover_a_replicated_token_is_found_and_another_costs_one_request() {
+    for quota in [None, Some("5/month")] {
+        for replicated in [true, false] {
+            let (primary, replica) = pair();
+            let way = Forwarder::to(primary.port);
+            let (site, builder) = (Site::at(primary, way.url()), plain(quota));
+            replica.stop_clock_at(site.now());
+            if !replicated {
+                replica.tell::<()>("REPLICAOF NO ONE");
+            }
+            let before = site.process().client(&builder);
+            assert_eq!(value(&before), "canary-token-1");
+            if replicated {
+                wait_until("the replica has it", || {
+                    replica.tell::<Vec<String>>("KEYS *{token-*").len() == 1
+                        && site.keys("{ledger-").len() == replica.tell::<Vec<String>>("KEYS *{ledger-*").len()
+                });
+            }
+            site.engine.signal(Signal::KILL);
+            replica.tell::<()>("REPLICAOF NO ONE");
+            way.leads_to(replica.port);
+            let after = site.process().client(&builder);
+            let (token, requests) = if replicated { ("canary-token-1", 1) } else { ("canary-token-2", 2) };
+            assert_eq!(value(&after), token);
+            assert_eq!(site.requests(), requests);
+            assert_eq!(left(&after), quota.map(|_| 4), "what the server knows of");
+            assert_eq!(left(&before), quota.map(|_| 5 - requests as u32), "and what its own process adds");
+        }
+    }
+}
+
+/// The connection dies when a command is done and its answer underway: it is sent again, and done once.
+#[test]
+fn a_lost_answer_changes_nothing_twice() {
+    for words in [
+        ["Takes a turn", "token-"],
+        ["Makes a turn last", "token-"],
+        ["Puts a document", "tokauth ledger"],
+        ["Puts a document", "{token-"],
+        ["Ends a turn", "token-"],
+    ] {
+        let engine = Engine::start();
+        let way = Forwarder::to(engine.port);
+        let site = Site::at(engine, way.url());
+        let client = site.process().client(&budgeted("5/month"));
+        way.loses_the_answer_to(&words);
+        assert_eq!(value(&client), "canary-token-1", "{words:?}");
+        assert_eq!(way.lost(), 1, "{words:?}");
+        assert_eq!((site.requests(), left(&client)), (1, Some(4)), "{words:?}");
+        assert_eq!(turn(&site.engine), None, "{words:?}");
+        assert_eq!(site.token(&budgeted("5/month")), "canary-token-1", "{words:?}");
+    }
+}
+
+/// G-08: a primary that is cut off may not be the primary any more.
+#[test]
+fn without_a_replica_s_word_no_request_leaves_that_counts() {
+    for spent in [0, 1] {
+        let (primary, replica) = pair();
+        let url = primary.url();
+        let site = Site::at(primary, url);
+        site.server_runs();
+        for number in 0..spent {
+            site.token(&audience("5/month", number));
+        }
+        let before = site.ledger();
+        replica.signal(Signal::STOP);
+        let client = site.process().client(&budgeted("5/month"));
+        let error = client.token().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Store, "{error}");
+        assert!(error.to_string().contains("took the token budget's ledger within 500 ms"), "{error}");
+        assert_eq!((site.requests(), site.ledger()), (spent, before));
+        assert_eq!(left(&client), Some(5 - spent as u32));
+        site.token(&oauth2().audience("https://uncounted.example"));
+        assert_eq!(site.requests(), spent + 1, "without a budget it goes on");
+        replica.signal(Signal::CONT);
+        site.advance(S * 60); // the pause after a failure
+        site.server_runs();
+        value(&client);
+        assert_eq!((site.requests(), left(&client)), (spent + 2, Some(4 - spent as u32)));
+    }
+}
+
+/// G-08: two servers that both take writes.
+#[test]
+fn in_a_split_brain_no_side_and_no_process_passes_the_budget() {
+    let quota = "5/month";
+    let (primary, replica) = pair();
+    let (left_way, moving) = (primary.url(), Forwarder::to(primary.port));
+    let site = Site::at(primary, left_way);
+    replica.stop_clock_at(site.now());
+    let machine = site.machine(site.now(), 1000);
+    (0..2).for_each(|number| drop(site.token(&audience(quota, number))));
+    replica.tell::<()>("REPLICAOF NO ONE");
+    wait_until("the primary is alone", || {
+        site.engine.tell::<String>("INFO replication").contains("connected_slaves:0")
+    });
+    // One process spends two here, another the last.
+    let mover = site.process_at(&moving.url(), &machine);
+    (2..4).for_each(|number| drop(value(&mover.client(&audience(quota, number)))));
+    site.token(&audience(quota, 4));
+    let refused = |client: &canary::Watched| {
+        let before = site.requests();
+        assert_eq!(client.token().unwrap_err().kind(), ErrorKind::Quota);
+        assert_eq!(site.requests(), before);
+    };
+    refused(&site.process().client(&audience(quota, 5)));
+    // It comes to the other side, where two were known, and brings its own.
+    moving.leads_to(replica.port);
+    assert_eq!(left(&mover.client(&audience(quota, 6))), Some(1));
+    value(&mover.client(&audience(quota, 6)));
+    refused(&mover.client(&audience(quota, 7)));
+    refused(&site.process_at(&replica.url(), &machine).client(&audience(quota, 8)));
+    assert_eq!(site.requests(), 6, "each side had five in all, and knew of two together");
+}
+
+/// G-09 to G-12: what processes spent themselves still counts.
+#[test]
+fn a_store_that_forgets_costs_a_request_and_refills_no_budget_of_living_processes() {
+    type Loss = fn(&mut Arc<Site>);
+    let losses: [(&str, Loss, bool); 4] = [
+        ("FLUSHALL", |site| site.engine.tell("FLUSHALL"), true),
+        ("a restart without a disk", |site| Arc::get_mut(site).unwrap().engine.start_again(), true),
+        ("a lost token", |site| site.engine.tell(&format!("DEL {}", site.key("{token-"))), false),
+        ("a lost ledger", |site| site.engine.tell(&format!("DEL {}", site.key("{ledger-"))), true),
+    ];
+    for (what, lose, loses_ledger) in losses {
+        let (mut site, builder) = (Site::new(), budgeted("3/month"));
+        let living = site.process();
+        assert_eq!(value(&living.client(&builder)), "canary-token-1");
+        lose(&mut site);
+        let kept_token = what == "a lost ledger";
+        assert_eq!(site.token(&builder), if kept_token { "canary-token-1" } else { "canary-token-2" }, "{what}");
+        let known = if loses_ledger { 3 - u32::from(!kept_token) } else { 1 };
+        assert_eq!(left(&site.process().client(&builder)), Some(known), "{what}: to a new process");
+        let living_left = 2 - u32::from(!kept_token);
+        assert_eq!(left(&living.client(&builder)), Some(living_left), "{what}: to the living");
+        for number in 0..living_left {
+            value(&living.client(&audience("3/month", number as usize)));
+        }
+        let error = living.client(&audience("3/month", 9)).token().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Quota, "{what}");
+        assert_eq!(left(&site.process().client(&builder)), Some(0), "{what}: now all know again");
+        assert_eq!(site.requests(), 3, "{what}");
+    }
+}
+
+/// G-13.
+#[test]
+fn a_full_server_gives_no_request_that_counts_and_keeps_nobody_else_from_one() {
+    for quota in [None, Some("5/month")] {
+        let site = Site::new();
+        site.engine.tell::<()>("CONFIG SET maxmemory 1");
+        let client = site.process().client(&plain(quota));
+        match quota {
+            None => assert_eq!(value(&client), "canary-token-1"),
+            Some(_) => {
+                let error = client.token().unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Store, "{error}");
+                assert!(error.to_string().contains("raise maxmemory"), "{error}");
+                assert_eq!((site.requests(), left(&client)), (0, Some(5)));
+                site.engine.tell::<()>("CONFIG SET maxmemory 0");
+                assert_eq!(value(&client), "canary-token-1");
+            }
+        }
+    }
+}
+
+// ---- time ----
+
+/// Each machine's clock is off, by a minute and by a day.
+#[test]
+fn machines_whose_clocks_differ_see_a_token_s_true_life() {
+    for off in [-(DAY as i64), -60, 0, 60, DAY.into()] {
+        for up in [10, 50 * DAY] {
+            let site = Site::new();
+            let other = site.machine(Duration::from_secs(NOW.strict_add_signed(off)), up);
+            let (first, builder) = (site.process(), oauth2().refresh_ahead("off"));
+            assert_eq!(value(&first.client(&builder)), "canary-token-1");
+            for (after, token) in [(0, 1), (3580, 1), (20, 2)] {
+                site.advance(S * after);
+                let client = site.process_of(&other).client(&builder);
+                assert_eq!(value(&client), format!("canary-token-{token}"), "off {off} s, up {up} s, after {after} s");
+                let end = NOW as i64 + if token == 1 { 3600 } else { 7200 };
+                let told = client.token().unwrap().expires_at();
+                assert!(told.abs_diff(end) <= off.unsigned_abs() + 1, "by the machine's own wall clock at most");
+            }
+            assert_eq!(value(&first.client(&builder)), "canary-token-2");
+        }
+    }
+}
+
+/// As many as there are days; then the month is over for both.
+#[test]
+fn machines_whose_clocks_differ_share_a_month_of_31() {
+    for off in [-(DAY as i64), -60, 60, DAY.into()] {
+        let site = Site::new();
+        site.tokens_live(DAY);
+        site.advance(S * (10 * DAY)); // to the first of December
+        let other = site.machine(Duration::from_secs((NOW + 10 * u64::from(DAY)).strict_add_signed(off)), 500);
+        let builder = budgeted("31/month");
+        for day in 0..31 {
+            let [token, same] = [0, 1].map(|turn| match (day + turn) % 2 {
+                0 => site.token(&builder),
+                _ => value(&site.process_of(&other).client(&builder)),
+            });
+            assert_eq!(token, same, "off {off} s, day {day}");
+            assert_eq!(site.requests(), day + 1, "off {off} s");
+            site.advance(S * DAY - Duration::from_secs(u64::from(day == 30) * 60));
+        }
+        for machine in [&other, &site.process().world] {
+            let error = site.process_of(machine).client(&builder.clone().audience("more")).token().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Quota, "off {off} s");
+        }
+        site.advance(S * 120);
+        site.token(&builder);
+        value(&site.process_of(&other).client(&builder));
+        assert_eq!(site.requests(), 32, "off {off} s: a new month");
     }
 }

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 use tokauth::seams::{Deadline, Head, Registry, Secret, Sent, Transport, redis_store};
@@ -12,6 +12,7 @@ use tokauth::{Builder, Error};
 
 use crate::canary::{self, Watched};
 use crate::engine::Engine;
+use crate::process::wait_until;
 use crate::world::{NOW, S, VirtualClock, World, oauth2};
 
 pub const DAY: u32 = 86_400;
@@ -82,6 +83,12 @@ impl Site {
     /// The server's time of day, from which its leases end.
     pub fn set_server(&self, since_epoch: Duration) {
         self.engine.stop_clock_at(since_epoch);
+    }
+
+    /// From now on the server's time goes on by itself: what it waits for ends.
+    pub fn server_runs(&self) {
+        let real = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+        self.engine.shift_clock(self.now().as_millis() as i64 - real);
     }
 
     /// Only the server's time goes on, as if who holds a turn slept and nobody else.
@@ -236,4 +243,15 @@ pub fn plain(quota: Option<&str>) -> Builder {
 /// How many requests are left, if they are counted.
 pub fn left(client: &Watched) -> Option<u32> {
     canary::outcome(client.0.budget()).unwrap().map(|allowance| allowance.requests)
+}
+
+/// A primary and a replica that has all of it.
+pub fn pair() -> (Engine, Engine) {
+    let primary = Engine::with(&["--repl-diskless-sync-delay", "0"]);
+    let replica = Engine::with(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
+    wait_until("the replica has what the primary has", || {
+        replica.tell::<String>("INFO replication").contains("master_link_status:up")
+            && primary.tell::<String>("INFO replication").contains("state=online")
+    });
+    (primary, replica)
 }
