@@ -34,6 +34,8 @@ const LEAST: Duration = Duration::from_millis(250);
 const LEASE: Duration = Duration::from_secs(5);
 /// And who dies after that, for as long as the reply may take and so much more, in which it is written down.
 const LEASE_AFTER: Duration = Duration::from_secs(15);
+/// No call takes longer than ten minutes.
+const LEASE_MAX: Duration = Duration::from_secs(615);
 /// What nobody has changed for so long goes: a token nobody asks for, the names that a secret had before another.
 const KEPT: Duration = Duration::from_secs(366 * 86_400);
 /// A replica is to have a ledger in that time.
@@ -443,8 +445,8 @@ impl RedisTurn {
     }
 
     fn ask<T: FromRedisValue>(&self, text: &str, wait: Duration, lease: Duration) -> Result<T, Error> {
-        let lease = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
-        self.visit.ask(wait, script(text).arg(1).arg(&self.key).arg(&self.holder).arg(lease).take())
+        let [lease, most] = [lease.min(LEASE_MAX), LEASE_MAX].map(|lease| lease.as_millis() as u64);
+        self.visit.ask(wait, script(text).arg(1).arg(&self.key).arg(&self.holder).arg(lease).arg(most).take())
     }
 }
 
