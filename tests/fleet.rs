@@ -15,6 +15,8 @@ mod standin;
 mod temp;
 mod world;
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -27,8 +29,8 @@ use rustix::process::Signal;
 use site::{DAY, Site, audience, budgeted, left, pair, plain, value};
 use standin::Standin;
 use tokauth::ErrorKind;
-use tokauth::seams::{Seams, Store, redis_store};
-use world::{NOW, S, oauth2};
+use tokauth::seams::{Deadline, Seams, Store, redis_store};
+use world::{Act, NOW, S, oauth2};
 
 #[test]
 fn a_redis_is_a_store() {
@@ -552,4 +554,228 @@ fn machines_whose_clocks_differ_share_a_month_of_31() {
         value(&site.process_of(&other).client(&builder));
         assert_eq!(site.requests(), 32, "off {off} s: a new month");
     }
+}
+
+/// G-17: in the midst of a turn, and back again. What a budget's requests are counted by is the provider's `Date`.
+#[test]
+fn a_jump_of_the_server_s_clock_gives_no_two_requests_more_than_the_budget() {
+    for jump in [10 * 60, 40 * i64::from(DAY), -10 * 60, -40 * i64::from(DAY)] {
+        for sent in [false, true] {
+            let (site, quota) = (Site::new(), "5/month");
+            let other = site.machine(site.now(), 1000);
+            let jumped = Duration::from_secs(NOW.strict_add_signed(jump));
+            let jumps = |to: Duration, number: usize| {
+                let (holder, there, meanwhile) = (site.process(), site.clone(), site.process_of(&other));
+                let act = move || {
+                    there.set_server(to);
+                    let _ = meanwhile.client(&audience(quota, number)).token();
+                };
+                if sent {
+                    holder.before_it_publishes(act)
+                } else {
+                    holder.before_it_sends(act)
+                }
+                let _ = holder.client(&audience(quota, number)).token();
+            };
+            jumps(jumped, 0);
+            let at_once = site.requests();
+            assert!(at_once <= 2, "jump {jump} s, sent {sent}: {at_once} for one token");
+            jumps(site.now(), 1);
+            for number in 2..9 {
+                let _ = site.process().client(&audience(quota, number)).token();
+                let _ = site.process_of(&other).client(&audience(quota, number)).token();
+                site.set_server(if number % 2 == 0 { jumped } else { site.now() });
+            }
+            assert!((5..=6).contains(&site.requests()), "jump {jump} s, sent {sent}: {}", site.requests());
+        }
+    }
+}
+
+/// G-17: of its own boot a machine knows better; another must believe the server.
+#[test]
+fn a_token_s_life_goes_by_the_machine_s_own_clock_where_it_was_asked_for() {
+    let builder = oauth2().refresh_ahead("off");
+    for (server, own, others) in [
+        (0, "canary-token-2", "canary-token-2"),
+        (40 * i64::from(DAY), "canary-token-1", "canary-token-2"),
+        (-3600, "canary-token-2", "canary-token-1"),
+    ] {
+        for is_own in [true, false] {
+            let site = Site::new();
+            let other = site.machine(site.now(), 1000);
+            site.token(&builder);
+            // Its life is over, or, where the server's clock alone says so, is not.
+            site.advance(S * if server > 0 { 60 } else { 3600 });
+            site.set_server(Duration::from_secs(site.now().as_secs().strict_add_signed(server)));
+            let process = if is_own { site.process() } else { site.process_of(&other) };
+            let expected = if is_own { own } else { others };
+            assert_eq!(value(&process.client(&builder)), expected, "server {server} s, own {is_own}");
+        }
+    }
+}
+
+/// G-17: else nobody would have a turn before that time of day.
+#[test]
+fn a_server_s_clock_that_is_set_back_makes_no_lease_longer() {
+    for (sends, most) in [(false, 5000), (true, 615_000)] {
+        let engine = Engine::start();
+        engine.stop_clock_at(at(0));
+        let store = || redis_store(&engine.url(), Seams::system().unwrap().clock).unwrap();
+        let dead = store().turn(&name(0), &enough()).unwrap();
+        if sends {
+            dead.hold(&enough()).unwrap();
+        }
+        let then = at(0) - S * DAY;
+        engine.stop_clock_at(then);
+        assert_late(store().turn(&name(0), &at_once()));
+        assert_eq!(turn(&engine).unwrap().1, most);
+        engine.stop_clock_at(then + Duration::from_millis(most as u64 + 1));
+        store().turn(&name(0), &at_once()).unwrap();
+        std::mem::forget(dead);
+    }
+}
+
+// ---- what the server sees ----
+
+/// All that clients say to the server while `body` runs.
+fn monitored(engine: &Engine, body: impl FnOnce()) -> String {
+    let mut line = TcpStream::connect(("127.0.0.1", engine.port)).unwrap();
+    line.write_all(b"MONITOR\r\n").unwrap();
+    let mut lines = BufReader::new(line).lines().map(Result::unwrap);
+    assert_eq!(lines.next().unwrap(), "+OK");
+    body();
+    engine.tell::<String>("ECHO the-end");
+    lines.take_while(|line| !line.contains("the-end")).map(|line| line + "\n").collect()
+}
+
+/// G-18, G-22.
+#[test]
+fn a_server_sees_nothing_of_tokens_secrets_and_whose_they_are() {
+    let site = Site::new();
+    let of = |secret: &str| budgeted("5/month").client_id("someone").scope("scope:a").client_secret(secret);
+    let (one, another) = (of("canary-secret-0123456789abcdef"), of("canary-secret-another-0123456789"));
+    let told = monitored(&site.engine, || {
+        assert_eq!(site.token(&one), "canary-token-1");
+        assert_eq!(site.token(&another), "canary-token-2", "another secret's documents are nothing to it");
+        let client = site.process().client(&one);
+        client.invalidate(&client.token().unwrap()).unwrap();
+        client.clear().unwrap();
+        assert_eq!(value(&client), "canary-token-3");
+        site.advance(S * 3600);
+        site.world().provider.always(Act::Reply(400, vec![], br#"{"error": "invalid_client"}"#.to_vec()));
+        client.token().unwrap_err();
+    });
+    let keys = site.keys("");
+    assert_eq!(site.keys("{token-").len(), 2, "{keys:?}");
+    assert_eq!(site.keys("{ledger-").len(), 1, "one budget: {keys:?}");
+    let mut seen = format!("{told}{keys:?}");
+    for key in &keys {
+        let dump: Vec<u8> = site.engine.tell(&format!("DUMP {key}"));
+        let value: Vec<u8> = site.engine.tell(&format!("GET {key}"));
+        seen += &format!("{}{}", String::from_utf8_lossy(&dump), String::from_utf8_lossy(&value));
+    }
+    assert!(seen.contains("tokauth ledger 1 "), "it is all there");
+    for known in ["canary", "scope", "someone", "Bearer", "auth.example", "oauth2", "invalid_client"] {
+        assert!(!seen.contains(known), "{known}: {seen}");
+    }
+    // Where a cluster has them: the keys of a script have one hash tag.
+    let mut scripts = 0;
+    for line in told.lines().filter(|line| line.contains("\"EVAL\"")) {
+        let keys: Vec<_> = line.split("\"tokauth:").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+        let tag = |key: &str| key.strip_prefix('{').unwrap().split_once('}').unwrap().0.to_owned();
+        assert!(keys.iter().all(|key| tag(key) == tag(keys[0])), "{line}");
+        scripts += keys.len().min(1);
+    }
+    assert!(scripts > 20, "{told}");
+}
+
+#[test]
+fn a_document_goes_when_nobody_has_changed_it_for_a_year_and_a_ledger_stays() {
+    let site = Site::new();
+    let client = site.process().client(&budgeted("5/month"));
+    site.world().provider.next(Act::Reply(429, vec![("retry-after", "10".into())], vec![]));
+    client.token().unwrap_err();
+    site.advance(S * 10);
+    value(&client);
+    let year = 366 * i64::from(DAY) * 1000;
+    for (word, life) in [("{token-", year), ("{credential-", year), ("{ledger-", -1)] {
+        assert_eq!(site.engine.tell::<i64>(&format!("PTTL {}", site.key(word))), life, "{word}");
+    }
+    assert_eq!(site.keys("").len(), 3, "and nothing else is left");
+}
+
+/// G-21.
+#[test]
+fn a_server_that_forgets_scripts_is_told_them_again() {
+    let site = Site::new();
+    let client = site.process().client(&budgeted("5/month"));
+    for number in 1..4 {
+        site.engine.tell::<()>("SCRIPT FLUSH");
+        client.clear().unwrap();
+        site.engine.tell::<()>("SCRIPT FLUSH");
+        assert_eq!(value(&client), format!("canary-token-{number}"));
+    }
+}
+
+#[test]
+fn databases_and_prefixes_keep_fleets_apart() {
+    let site = Site::new();
+    let (url, machine) = (site.engine.url(), site.process().world);
+    for round in 0..2 {
+        for (number, place) in ["", "/1", "?prefix=other:", "/1?prefix=other:"].iter().enumerate() {
+            let process = site.process_at(&format!("{url}{place}"), &machine);
+            let client = process.client(&budgeted("1/month"));
+            assert_eq!(value(&client), format!("canary-token-{}", number + 1), "{place}, round {round}");
+        }
+    }
+    assert_eq!(site.requests(), 4);
+    assert_eq!((site.keys("tokauth:{").len(), site.keys("other:{").len(), site.keys("").len()), (2, 2, 4));
+}
+
+// ---- what it costs ----
+
+/// Connections, scripts, and other commands: `INFO` and `WAIT`.
+fn cost(engine: &Engine, body: impl FnOnce()) -> [u64; 3] {
+    engine.tell::<()>("CONFIG RESETSTAT");
+    body();
+    // Before this one is counted, but not its connection.
+    let told: String = engine.tell("INFO everything");
+    let count = |head: &str| {
+        let rest = told.lines().find_map(|line| line.strip_prefix(head)).unwrap_or("0");
+        rest.split(',').next().unwrap().trim().parse::<u64>().unwrap()
+    };
+    let others = ["info", "wait"].map(|command| count(&format!("cmdstat_{command}:calls=")));
+    [count("total_connections_received:") - 1, count("cmdstat_eval:calls="), others.iter().sum()]
+}
+
+#[test]
+fn a_call_makes_one_connection_and_few_commands() {
+    // A miss, a token of another's, and one's own.
+    for (quota, replicated, costs) in [
+        (None, false, [[1, 10, 0], [1, 2, 0], [0, 0, 0]]),
+        (Some("5/month"), false, [[1, 16, 2], [1, 2, 0], [0, 0, 0]]),
+        (Some("5/month"), true, [[1, 16, 4], [1, 2, 0], [0, 0, 0]]),
+    ] {
+        let (primary, replica) = if replicated { pair() } else { (Engine::start(), Engine::start()) };
+        let url = primary.url();
+        let site = Site::at(primary, url);
+        let [first, second] = [0; 2].map(|_| site.process().client(&plain(quota)));
+        let calls = [&first, &second, &second].map(|client| cost(&site.engine, || drop(value(client))));
+        assert_eq!(calls, costs, "quota {quota:?}, replicated {replicated}");
+        drop(replica);
+    }
+}
+
+#[test]
+fn who_waits_asks_at_most_twenty_times_a_second_on_one_connection() {
+    let site = Site::new();
+    let held = site.process().world.seams.store.unwrap().turn(&name(0), &enough()).unwrap();
+    let Seams { clock, store, .. } = site.process().world.seams;
+    let [connections, scripts, others] = cost(&site.engine, || {
+        assert_late(store.unwrap().turn(&name(0), &Deadline::after(&clock, S * 4)));
+    });
+    // The first tells the time, and the last comes at the deadline.
+    assert!((1, 0) == (connections, others) && (18..=82).contains(&scripts), "{connections} {scripts} {others}");
+    println!("{} times in 4 s", scripts - 1);
+    drop(held);
 }

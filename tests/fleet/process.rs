@@ -116,16 +116,19 @@ fn told(client: &Watched) -> String {
 
 /// No test prints a token; equal ones look equal.
 fn hidden(token: &str) -> String {
-    let sum = token.bytes().fold(14_695_981_039_346_656_037_u64, |sum, byte| {
-        (sum ^ u64::from(byte)).wrapping_mul(1_099_511_628_211)
-    });
+    let sum = token
+        .bytes()
+        .fold(14_695_981_039_346_656_037_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(1_099_511_628_211));
     format!("token {sum:016x}")
 }
 
 fn descriptors() -> Vec<String> {
     // Without the one that reads this directory.
     let entries = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
-    entries.filter_map(|path| fs::read_link(path).ok()?.to_str().map(str::to_owned)).filter(|to| !to.ends_with("/fd")).collect()
+    entries
+        .filter_map(|path| fs::read_link(path).ok()?.to_str().map(str::to_owned))
+        .filter(|to| !to.ends_with("/fd"))
+        .collect()
 }
 
 fn say(what: impl std::fmt::Display) {

@@ -64,6 +64,11 @@ impl Site {
         });
     }
 
+    /// The first machine, and the provider.
+    pub fn world(&self) -> &World {
+        &self.first
+    }
+
     /// How many requests the provider got.
     pub fn requests(&self) -> usize {
         self.first.provider.count()
