@@ -25,6 +25,7 @@ const TAKE: &str = include_str!("redis/take.lua");
 const HOLD: &str = include_str!("redis/hold.lua");
 const RELEASE: &str = include_str!("redis/release.lua");
 const TIME: &str = include_str!("redis/time.lua");
+const PROBE: &str = include_str!("redis/probe.lua");
 
 /// So long one call waits for the server in all; waiting for others is not that.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -109,18 +110,16 @@ impl RedisStore {
         RedisStore(Arc::new(Visit { server, state: Mutex::new(state) }))
     }
 
-    /// Whether the server lets us in and lets us write, and can be trusted with a `budget`.
+    /// Whether the server lets us in and do what we do, and can be trusted with a `budget`.
     ///
     /// # Errors
     /// `Store`. With the class `NotSent` it may pass by itself.
     pub(crate) fn probe(&self, budget: bool) -> Result<(), Error> {
-        let visit = RedisStore::visiting(self.0.server.clone(), PATIENCE);
-        let turn = RedisTurn::new(visit.0.clone(), &Name::new("probe", &random()?))?;
-        let _: u64 = turn.ask(TAKE, PATIENCE, LEASE)?;
-        match budget && visit.0.replicas()? > 0 {
-            true => visit.0.replicated(),
-            false => Ok(()),
-        }
+        let visit = RedisStore::visiting(self.0.server.clone(), PATIENCE).0;
+        let name = Name::new("probe", &random()?);
+        let keys = ["", ":aside"].map(|suffix| visit.key(&name, suffix));
+        visit.ask::<i64>(PATIENCE, script(PROBE).arg(keys.len()).arg(&keys).take())?;
+        if budget && visit.replicas()? > 0 { visit.replicated() } else { Ok(()) }
     }
 }
 
@@ -278,17 +277,21 @@ impl Server {
             return Error::store(format!("{address} does not answer in time; is it overloaded, or stopped?"));
         }
         if is_closed(error) {
-            return Error::store(format!("{address} closed the connection; was it restarted, or is it full?"));
+            let or = if address.tls { "or is it full?" } else { "is it full, or does that port want rediss://?" };
+            return Error::store(format!("{address} closed the connection; was it restarted, {or}"));
         }
+        let secrets: Vec<_> = address.password.iter().cloned().collect();
+        let quoted = |words: &str| quote(words, &secrets).unwrap_or_else(|| "it repeats the password".to_owned());
         let Some(code) = error.code() else {
-            let reason = error.to_string();
-            let reason = quote(&reason, &[]).unwrap_or_default();
+            let reason = quoted(&error.to_string());
+            if reason.contains("CertificateRequired") {
+                let message = "wants a certificate of its clients, and libtokauth has none; set tls-auth-clients to no";
+                return refused(format!("{address} {message}"));
+            }
             return refused(format!("what answers is no {address}: {reason}; check host and port of store"));
         };
         let detail = error.detail().unwrap_or_default();
-        let secrets: Vec<_> = self.address.password.iter().cloned().collect();
-        let words =
-            quote(&format!("{code} {detail}"), &secrets).unwrap_or_else(|| "it repeats the password".to_owned());
+        let words = quoted(&format!("{code} {detail}"));
         let told = Error::store(format!("{address} refuses: {words}; {}", advice(code, detail)));
         told.with_class(if passes(code, detail) { RetryClass::NotSent } else { RetryClass::Refused })
     }
@@ -307,6 +310,9 @@ fn advice(code: &str, detail: &str) -> &'static str {
         "WRONGTYPE" => "something else has that name; choose another prefix",
         "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" | "TRYAGAIN" => {
             "clusters are not supported; give a single server"
+        }
+        _ if detail.contains("user executing the script") => {
+            "allow it to this user; examples/fleet.md lists all that it takes"
         }
         _ if detail.contains("DB index") => "there is no such database; check the number in store",
         _ if detail.contains("AUTH") || detail.contains("password") => "check user and password of store",

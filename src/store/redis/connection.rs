@@ -10,7 +10,7 @@ use super::super::DOCUMENT_MAX;
 use crate::transport::Line;
 
 /// No reply is longer: a document and what is around it.
-const REPLY_MAX: u64 = DOCUMENT_MAX as u64 + 1024;
+const REPLY_MAX: usize = DOCUMENT_MAX + 1024;
 
 /// Commands and their replies, one after the other. After an error that is not the server's answer it is no good any
 /// more: a late reply would pass for that to the next command.
@@ -24,20 +24,23 @@ pub(super) struct Connection {
 /// The bytes of one reply.
 struct Incoming<'a> {
     connection: &'a mut Connection,
-    has_begun: bool,
+    amount: usize,
 }
 
 impl Read for Incoming<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let amount = self.connection.line.receive(into, self.connection.until)?;
-        // Our commands are answered by a status, an error, a number or a text; so nothing can be nested.
-        match into[..amount].first() {
-            None if !self.has_begun => return Err(ErrorKind::ConnectionReset.into()),
-            Some(0x15) if !self.has_begun => return Err(odd("a TLS alert; write rediss://")),
-            Some(b) if !self.has_begun && !b"+-:$".contains(b) => return Err(odd("something else")),
-            _ => self.has_begun = true,
+        if self.amount == 0 {
+            // Our commands are answered by a status, an error, a number or a text; so nothing can be nested.
+            match into[..amount].first() {
+                None => return Err(ErrorKind::ConnectionReset.into()),
+                Some(0x15) => return Err(odd("a TLS alert; write rediss://")),
+                Some(b) if !b"+-:$".contains(b) => return Err(odd("something else")),
+                Some(_) => {}
+            }
         }
-        Ok(amount)
+        self.amount = self.amount.saturating_add(amount);
+        if self.amount > REPLY_MAX { Err(odd("more than a document is long")) } else { Ok(amount) }
     }
 }
 
@@ -48,7 +51,7 @@ fn odd(what: &str) -> io::Error {
 impl ConnectionLike for Connection {
     fn req_packed_command(&mut self, command: &[u8]) -> RedisResult<Value> {
         self.line.send(command, self.until)?;
-        Parser::new().parse_value(Incoming { connection: self, has_begun: false }.take(REPLY_MAX))
+        Parser::new().parse_value(Incoming { connection: self, amount: 0 })
     }
 
     fn req_packed_commands(&mut self, commands: &[u8], offset: usize, count: usize) -> RedisResult<Vec<Value>> {

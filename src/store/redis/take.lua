@@ -5,9 +5,9 @@ local own = 'waits ' .. ARGV[1]
 if redis.call('SET', KEYS[1], own, 'NX', 'PX', ARGV[2]) then return 0 end
 local holder, left = redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])
 if holder == own then return 0 end
--- A lease ends at a time of day. If the clock was set back since, that would be too late.
+-- A lease ends at a time of day. If the clock was set back since, that would be too late; without an end, never.
 local most = tonumber(ARGV[string.sub(holder, 1, 6) == 'sends ' and 3 or 2])
-if left > most then
+if left < 0 or left > most then
   redis.call('PEXPIRE', KEYS[1], most)
   left = most
 end
