@@ -726,10 +726,14 @@ fn a_store_or_a_budget_that_will_not_do_makes_no_client<H: Host>() {
         }
     }
     let sound = format!("file:{}", above.join("sound"));
+    let in_redis = match cfg!(feature = "redis") {
+        true => (CONFIG, "store has no sound port; write it as redis://"),
+        false => (UNSUPPORTED, "this build has no store in Redis; build with the feature redis, or set store=file"),
+    };
     for (store, quota, status, words) in [
         ("memory", "31/month", CONFIG, "set store=file, or quota=none"),
         ("file:sound", "31/month", CONFIG, "takes the absolute path of a directory"),
-        ("redis://localhost", "31/month", UNSUPPORTED, "set store=file"),
+        ("redis://:canary-secret@host:0", "31/month", in_redis.0, in_redis.1),
         (&sound, "31 a month", CONFIG, "quota has a part without a slash; write it as COUNT/WINDOW"),
         (&sound, "0/month", CONFIG, "quota has a count"),
         (&sound, "31/moon", CONFIG, "quota has a window"),

@@ -88,7 +88,19 @@ fn a_broken_configuration_names_the_option_and_what_to_do() {
         (calven().max_ttl_s("0"), "max_ttl_s is from 1 to 315360000 seconds"),
         (calven().default_ttl_s("1.5"), "default_ttl_s is a whole number"),
         (calven().refresh_ahead("canary"), "refresh_ahead is auto, off, or whole seconds"),
-        (calven().store("canary"), "store is memory, file, or file:/directory"),
+        (calven().store("canary"), "store is memory, file, file:/directory, or redis://host"),
+        (calven().store("redis"), "store is memory, file, file:/directory, or redis://host"),
+        (calven().store("http://canary"), "store is memory, file, file:/directory, or redis://host"),
+        #[cfg(feature = "redis")]
+        (calven().store("redis://"), "store has no sound host and port; write it as redis://user:password@host:6379/0"),
+        #[cfg(feature = "redis")]
+        (calven().store("redis:canary"), "store is not a URL; write it as redis://"),
+        #[cfg(feature = "redis")]
+        (calven().store("redis://:canary@host:99999"), "store has no sound port"),
+        #[cfg(feature = "redis")]
+        (calven().store("rediss://canary@host"), "store has a user without a password"),
+        #[cfg(feature = "redis")]
+        (calven().store("rediss://host?ca_file=/canary/none.pem"), "ca_file cannot be read"),
         (calven().store("file:canary"), "takes the absolute path of a directory"),
         (calven().store("file:"), "takes the absolute path of a directory"),
         (calven().quota("canary"), "quota has a part without a slash; write it as COUNT/WINDOW"),
@@ -119,13 +131,16 @@ fn a_broken_configuration_names_the_option_and_what_to_do() {
 #[test]
 fn what_this_version_lacks_is_refused_with_a_sentence() {
     let calven = || Client::builder().provider("calven").client_id("id").client_secret("s");
-    for (builder, words) in [
-        (calven().store("redis://localhost"), "store=file"),
-        (calven().store("rediss://localhost"), "store=file"),
+    let lacking: &[(Builder, &str)] = &[
+        #[cfg(not(feature = "redis"))]
+        (calven().store("redis://localhost"), "build with the feature redis, or set store=file"),
+        #[cfg(not(feature = "redis"))]
+        (calven().store("rediss://:canary@localhost"), "build with the feature redis, or set store=file"),
         #[cfg(not(feature = "platform-verifier"))]
         (calven().ca_file("system"), "platform-verifier"),
-    ] {
-        let (kind, text) = refusal(&builder);
+    ];
+    for (builder, words) in lacking {
+        let (kind, text) = refusal(builder);
         assert!(kind == ErrorKind::Unsupported && text.contains(words), "{text}");
     }
     canary::build(&calven().store("memory").quota("none")).unwrap();

@@ -72,6 +72,23 @@ fn the_small_program_tells_an_error_in_the_same_words_in_every_language() {
 }
 
 #[test]
+fn a_store_in_redis_is_refused_in_the_same_words_in_every_language() {
+    let standin = Standin::start();
+    let mut options = standin.options("eventhos");
+    options.push(("store".into(), "redis://:canary-secret@localhost:x".into()));
+    let words = match cfg!(feature = "redis") {
+        true => "config: store has no sound port; write it as redis://user:password@host:6379/0, or rediss for TLS",
+        false => "config: this build has no store in Redis; build with the feature redis, or set store=file",
+    };
+    for (language, program) in small_programs(&options) {
+        let Output { status, stderr, .. } = run(program, PYTHON);
+        let text = String::from_utf8_lossy(&stderr);
+        assert_eq!(status.code(), Some(1), "{language}: {text}");
+        assert!(text.contains(words) && !text.contains("canary"), "{language}: {text}");
+    }
+}
+
+#[test]
 fn every_provider_works_from_every_language_over_tls() {
     let standin = Standin::start();
     for provider in PROVIDERS {
@@ -184,7 +201,11 @@ fn passes(command: Command, install: &str) {
 #[test]
 fn the_c_functions_behave_as_the_header_says() {
     let standin = Standin::start();
-    passes(command(compile("tests/c/abi.c"), &standin.oauth2_options("post")), "gcc");
+    let mut program = command(compile("tests/c/abi.c"), &standin.oauth2_options("post"));
+    if cfg!(feature = "redis") {
+        program.env("HAS_REDIS", "yes");
+    }
+    passes(program, "gcc");
     assert_eq!(standin.violations(), [""; 0]);
 }
 

@@ -430,7 +430,13 @@ static int environment_is_read_under_a_prefix(void)
 
 static int a_store_or_budget_that_cannot_be_had_is_refused(void)
 {
-    CHECK(option_refused("store", "redis://localhost", TOKAUTH_ERR_UNSUPPORTED, "store"));
+    if (getenv("HAS_REDIS")) {
+        CHECK(option_refused("store", "redis://me@localhost", TOKAUTH_ERR_CONFIG, "a user without a password"));
+        CHECK(option_refused("store", "rediss://localhost:x", TOKAUTH_ERR_CONFIG, "store has no sound port"));
+        CHECK(option_refused("store", "redis://none.invalid/x", TOKAUTH_ERR_CONFIG, "number of a database"));
+    } else {
+        CHECK(option_refused("store", "redis://localhost", TOKAUTH_ERR_UNSUPPORTED, "the feature redis"));
+    }
     CHECK(option_refused("store", "file:/nowhere/at/all", TOKAUTH_ERR_STORE, "/nowhere/at/all"));
     CHECK(option_refused("quota", "31/moon", TOKAUTH_ERR_CONFIG, "quota"));
     return 1;
