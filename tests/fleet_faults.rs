@@ -304,7 +304,7 @@ fn whoever_is_not_let_in_gets_no_client() {
         }
     }
     assert_eq!(engine.tell::<Vec<String>>("KEYS *"), [""; 0], "nobody left anything");
-    World::new().client(&oauth2().store(&me("me")).quota(BUDGET));
+    World::new().client(&oauth2().store(me("me")).quota(BUDGET));
 }
 
 /// What a store for a budget must promise.
@@ -320,8 +320,8 @@ fn a_cache_keeps_no_ledger() {
     ] {
         let engine = Engine::with(&["--maxmemory", "64mb", "--maxmemory-policy", policy]);
         let world = World::new();
-        value(&world.client(&oauth2().store(&engine.url())));
-        let counted = oauth2().store(&engine.url()).quota(BUDGET).client_id("counted");
+        value(&world.client(&oauth2().store(engine.url())));
+        let counted = oauth2().store(engine.url()).quota(BUDGET).client_id("counted");
         if !keeps {
             let text = refusal(policy, &counted);
             assert!(text.contains("maxmemory-policy allkeys") && text.contains("set it to noeviction"), "{text}");
@@ -396,12 +396,12 @@ fn a_user_needs_twelve_commands_and_each_is_missed_at_once() {
     user_with(&primary, RIGHTS.into_iter());
     let in_first = |rest: &str| format!("redis://me:{PASSWORD}@127.0.0.1:{}{rest}", primary.port);
     let world = World::new();
-    does_everything(&world, &oauth2().store(&in_first("")).quota(BUDGET), &primary);
+    does_everything(&world, &oauth2().store(in_first("")).quota(BUDGET), &primary);
     assert!(!world.lines.all().contains("NOPERM"));
-    value(&world.client(&oauth2().store(&in_first("/1")).quota(BUDGET).client_id("another")));
+    value(&world.client(&oauth2().store(in_first("/1")).quota(BUDGET).client_id("another")));
     for missing in RIGHTS {
         user_with(&primary, RIGHTS.into_iter().filter(|right| *right != missing));
-        let builder = oauth2().store(&in_first("/1")).quota(BUDGET).client_id(missing);
+        let builder = oauth2().store(in_first("/1")).quota(BUDGET).client_id(missing);
         let text = match missing {
             // Only where there is a replica, which may come later.
             "wait" => {
@@ -934,6 +934,45 @@ fn a_late_answer_is_not_the_next_ones() {
     thread::sleep(Duration::from_millis(500)); // until it has surely come
     assert_eq!(canary::outcome(visit.load(&name).map(drop)).unwrap_err().kind(), ErrorKind::Store);
     assert_eq!(server.commands().len(), 1, "nobody asks a server again that was too slow for this call");
+}
+
+/// Of the time that all stamps go by.
+#[test]
+fn a_time_that_cannot_be_does_no_harm() {
+    for time in [i64::MIN, -1, 0, 1, 253_402_300_800_000, i64::MAX / 1000, i64::MAX - 1, i64::MAX] {
+        let server = Liar::start(move |_, command| match sound_answer(command) {
+            Act::Say(answer) if answer == TIME => say(format!(":{time}\r\n")),
+            answer => answer,
+        });
+        for (quota, most) in [("none", 3), ("1/month", 1), ("1/5m", 3)] {
+            let world = World::with_store(server.store());
+            let client = world.client(&oauth2().quota(quota));
+            for _ in 0..3 {
+                let _ = client.token();
+                let _ = client.0.budget().map_err(|error| is_sentence(&error.to_string()));
+                world.clock.advance(S * 3601);
+            }
+            let sent = world.provider.count();
+            assert!((1..=most).contains(&sent), "{time} {quota}: {sent}, {}", world.lines.all());
+        }
+    }
+}
+
+#[test]
+fn whoever_only_looks_connects_to_nothing() {
+    let server = Liar::after(usize::MAX, Act::Silence);
+    let world = World::with_store(server.store());
+    let client = world.client(&oauth2());
+    assert_eq!(client.cached().unwrap_err().kind(), ErrorKind::NotCached);
+    assert!(server.commands().is_empty());
+    value(&client);
+    let commands = server.commands();
+    assert_eq!(commands.len(), 1, "a call has one connection");
+    client.cached().unwrap();
+    value(&client);
+    world.clock.advance(S * 3601);
+    assert_eq!(client.cached().unwrap_err().kind(), ErrorKind::NotCached);
+    assert_eq!(server.commands(), commands);
 }
 
 // ---- documents that are none of ours ----
