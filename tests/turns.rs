@@ -10,19 +10,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use canary::Watched;
-use tokauth::seams::{Change, Deadline, Memory, Name, RetryClass, Store, Turn, failure};
+use serde_json::json;
+use tokauth::seams::{Change, Deadline, Hold, Memory, Name, RetryClass, Store, Turn, failure};
 use tokauth::{Builder, Client, Counter, Error, ErrorKind};
 use world::{S, SECRET, World, oauth2};
 
 type Act = Box<dyn FnOnce() + Send>;
-type Hold = (Act, Result<bool, Error>);
+type Outcome = (Act, Result<Hold, Error>);
 
 /// A store whose turns nobody waits for, as if each before it had ended.
 #[derive(Clone, Default)]
 struct Leases {
     documents: Memory,
-    /// What befalls a holder that is about to send: whether its turn is still its own.
-    holds: Arc<Mutex<VecDeque<Hold>>>,
+    /// What befalls a holder that is about to send, and whether its turn is still its own.
+    holds: Arc<Mutex<VecDeque<Outcome>>>,
     /// What happens before that change.
     before: Arc<Mutex<Option<(usize, Act)>>>,
     changes: Arc<AtomicUsize>,
@@ -35,7 +36,7 @@ impl std::fmt::Debug for Leases {
 }
 
 impl Leases {
-    fn next_hold(&self, act: impl FnOnce() + Send + 'static, outcome: Result<bool, Error>) {
+    fn next_hold(&self, act: impl FnOnce() + Send + 'static, outcome: Result<Hold, Error>) {
         self.holds.lock().unwrap().push_back((Box::new(act), outcome));
     }
 
@@ -73,9 +74,9 @@ impl Store for Leases {
 struct Lease(Leases);
 
 impl Turn for Lease {
-    fn hold(&self, _: &Deadline) -> Result<bool, Error> {
+    fn hold(&self, _: &Deadline) -> Result<Hold, Error> {
         let next = self.0.holds.lock().unwrap().pop_front();
-        next.map_or(Ok(true), |(act, outcome)| {
+        next.map_or(Ok(Hold::Kept), |(act, outcome)| {
             act();
             outcome
         })
@@ -104,10 +105,12 @@ fn another(world: &World, builder: &Builder) -> impl FnOnce() + Send + use<> {
 /// G-06: connecting took too long.
 #[test]
 fn who_has_lost_the_turn_before_sending_sends_nothing_and_finds_the_other_token() {
-    for builder in [oauth2(), calenso()] {
+    let fates =
+        [(oauth2(), Hold::Lost), (calenso(), Hold::Lost), (oauth2(), Hold::Regained), (calenso(), Hold::Regained)];
+    for (builder, fate) in fates {
         let (world, leases) = worlds();
         let client = world.client(&builder);
-        leases.next_hold(another(&world, &builder), Ok(false));
+        leases.next_hold(another(&world, &builder), Ok(fate));
         assert_eq!(value(&client), "canary-token-1");
         assert_eq!(world.provider.count(), 1, "the other's");
         assert_eq!([client.counter(Counter::Failures), client.counter(Counter::StoreHits)], [0, 1]);
@@ -118,10 +121,26 @@ fn who_has_lost_the_turn_before_sending_sends_nothing_and_finds_the_other_token(
 fn who_has_lost_the_turn_before_sending_takes_another_when_the_other_failed() {
     let (world, leases) = worlds();
     let client = world.client(&oauth2());
-    leases.next_hold(|| (), Ok(false));
-    leases.next_hold(|| (), Ok(false));
+    leases.next_hold(|| (), Ok(Hold::Lost));
+    leases.next_hold(|| (), Ok(Hold::Lost));
+    // And sends at once if it has it again, and nothing came of the other's.
+    leases.next_hold(|| (), Ok(Hold::Regained));
     assert_eq!(value(&client), "canary-token-1");
     assert_eq!([world.provider.count(), client.counter(Counter::Failures) as usize], [1, 0]);
+}
+
+#[test]
+fn who_had_lost_the_turn_asks_no_more_where_the_other_was_refused() {
+    let (world, leases) = worlds();
+    let client = world.client(&oauth2());
+    let (other, provider) = (world.sibling().client(&oauth2()), world.provider.clone());
+    let refused = move || {
+        provider.next_json(401, json!({"error": "invalid_client"}));
+        other.token().unwrap_err();
+    };
+    leases.next_hold(refused, Ok(Hold::Regained));
+    assert_eq!(client.token().unwrap_err().kind(), ErrorKind::Denied);
+    assert_eq!(world.provider.count(), 1, "the other's");
 }
 
 /// G-06: the reply took too long.

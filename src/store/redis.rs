@@ -74,6 +74,8 @@ struct State {
     patience: Duration,
     /// What went wrong for good.
     broken: Option<Error>,
+    /// How many commands were sent again, which the server may have obeyed the first time.
+    repeated: u64,
 }
 
 /// Nobody has seen the server's time.
@@ -106,7 +108,7 @@ impl RedisStore {
     }
 
     fn visiting(server: Arc<Server>, patience: Duration) -> RedisStore {
-        let state = State { connection: None, patience, broken: None };
+        let state = State { connection: None, patience, broken: None, repeated: 0 };
         RedisStore(Arc::new(Visit { server, state: Mutex::new(state) }))
     }
 
@@ -141,7 +143,7 @@ impl Visit {
         }
         let began = Instant::now();
         let until = began + wait.max(LEAST).min(state.patience);
-        let outcome = self.answer(&mut state.connection, until, command, repeats);
+        let outcome = self.answer(state, until, command, repeats);
         state.patience = state.patience.saturating_sub(began.elapsed());
         outcome.inspect_err(|error| {
             if state.connection.is_none() {
@@ -153,26 +155,26 @@ impl Visit {
     /// Leaves a connection behind if there is one that still works.
     fn answer<T: FromRedisValue>(
         &self,
-        connection: &mut Option<Connection>,
+        state: &mut State,
         until: Instant,
         command: &Cmd,
         repeats: bool,
     ) -> Result<T, Error> {
-        if let Some(mut open) = connection.take() {
+        if let Some(mut open) = state.connection.take() {
             open.until = until;
             let answer = command.query(&mut open);
             match answer {
                 // A server that was restarted or replaced, perhaps.
-                Err(error) if repeats && is_closed(&error) => {}
+                Err(error) if repeats && is_closed(&error) => state.repeated += 1,
                 answer => {
-                    *connection = Some(open).filter(|_| is_whole(&answer));
+                    state.connection = Some(open).filter(|_| is_whole(&answer));
                     return answer.map_err(|error| self.server.fault(&error));
                 }
             }
         }
         let mut new = self.server.connect(until)?;
         let answer = command.query(&mut new);
-        *connection = Some(new).filter(|_| is_whole(&answer));
+        state.connection = Some(new).filter(|_| is_whole(&answer));
         answer.map_err(|error| self.server.fault(&error))
     }
 
@@ -181,7 +183,13 @@ impl Visit {
     }
 
     /// Changes a document that is still as it was `before`; `false`: it is not.
-    fn replace(&self, name: &Name, before: Option<&[u8]>, change: &Change, wait: Duration) -> Result<bool, Error> {
+    fn replace(
+        &self,
+        name: &Name,
+        before: Option<&[u8]>,
+        change: &Change,
+        (wait, repeats): (Duration, bool),
+    ) -> Result<bool, Error> {
         let (what, document): (_, &[u8]) = match change {
             Change::Keep => return Ok(true),
             Change::Put(document) => ("put", document),
@@ -199,7 +207,7 @@ impl Visit {
             .arg(kept)
             .arg(document)
             .take();
-        self.ask_once(wait, command).map(|changed: i64| changed == 1)
+        self.send(wait, &command, repeats).map(|changed: i64| changed == 1)
     }
 
     /// How many replicas the server has, which must keep what is told it.
@@ -234,6 +242,10 @@ impl Visit {
         Err(Error::store(format!(
             "no replica of {address} took the token budget's ledger within {ms} ms; is one cut off?"
         )))
+    }
+
+    fn repeated(&self) -> u64 {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).repeated
     }
 
     fn key(&self, name: &Name, suffix: &str) -> String {
@@ -393,8 +405,12 @@ impl Store for RedisStore {
         change: &mut dyn FnMut(Option<&[u8]>) -> Change,
     ) -> Result<(), Error> {
         let visit = &self.0;
+        let mut put = None;
         loop {
             let before = visit.load(name, deadline.remaining())?;
+            if put.is_some() && before == put {
+                return Ok(()); // the answer was lost, not the change
+            }
             let change = change(before.as_deref());
             let does_nothing = match change {
                 Change::Keep => true,
@@ -404,17 +420,23 @@ impl Store for RedisStore {
             if does_nothing {
                 return Ok(());
             }
+            // A replica vouches for what came by the connection on which it is asked.
             let replicas = if name.lasts() { visit.replicas()? } else { 0 };
-            if visit.replace(name, before.as_deref(), &change, deadline.remaining())? {
+            let repeated = visit.repeated();
+            if visit.replace(name, before.as_deref(), &change, (deadline.remaining(), replicas == 0))? {
                 let Change::Put(new) = change else { return Ok(()) };
                 let replicated = if replicas > 0 { visit.replicated() } else { Ok(()) };
                 if replicated.is_err() {
                     // As it was, as far as that is in our hands: what was not promised need not count.
                     let back = before.map_or(Change::Remove, Change::Put);
-                    let _ = visit.replace(name, Some(&new), &back, LEAST);
+                    let _ = visit.replace(name, Some(&new), &back, (LEAST, false));
                 }
                 return replicated;
             }
+            put = match change {
+                Change::Put(new) if visit.repeated() > repeated => Some(new),
+                _ => None,
+            };
             if deadline.remaining().is_zero() {
                 return Err(visit.late("others changed a document for all of this call's time; ask again"));
             }

@@ -5,6 +5,7 @@ redis.call('EXISTS', KEYS[1])
 redis.call('GETRANGE', KEYS[1], 0, 0)
 redis.call('GET', KEYS[1])
 redis.call('PTTL', KEYS[1])
+redis.call('PEXPIRE', KEYS[1], 1000)
 redis.call('RENAME', KEYS[1], KEYS[2])
 redis.call('DEL', KEYS[2])
 return 1
