@@ -1,4 +1,4 @@
-//! Processes of one machine that ask for tokens for years, and all that befalls them.
+//! Processes of one machine or several that ask for tokens for years, and all that befalls them.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokauth::seams::{Registry, Seams};
 use tokauth::{Client, Error, Token};
 
-use super::machine::{Disk, Draw, Machine, random, seed_random};
-use super::provider::{CAP, DAY, Provider, Trouble, month_of, next_month};
+use super::machine::{Draw, Machine, Truth, random, seed_random};
+use super::provider::{CAP, DAY, Habits, Line, Provider, Trouble, month_of, next_month};
+use super::store::{Faults, Server, Servers, Way};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -19,7 +20,13 @@ pub const YEAR: Duration = Duration::from_secs(31_556_952);
 /// What happens to whoever asks. Shares are of calls, unless said otherwise.
 #[derive(Clone, Copy, Debug)]
 pub struct Life {
+    /// Of all machines together.
     pub processes: u64,
+    pub machines: u64,
+    /// Servers that do not know of each other, each with its share of the machines.
+    pub sides: u64,
+    /// A process talks to another server from then on.
+    pub moves: f64,
     /// Scopes and audiences that tokens are asked for with, each with a token of its own.
     pub scopes: u64,
     /// A process forgets all that it knew.
@@ -28,12 +35,21 @@ pub struct Life {
     pub kills: f64,
     /// The disk is full, or becomes so while a request is under way.
     pub full_disks: f64,
+    /// The store cannot be reached, for some calls on end.
+    pub away: f64,
+    /// It comes back empty.
+    pub losses: f64,
+    /// Somebody sets the server's clock: by so much at most, or right.
+    pub server_steps: f64,
+    pub server_off: Duration,
     /// Troubles in a year, each of minutes to days.
     pub troubles: f64,
     /// Replies without a `Date`.
     pub undated: f64,
     /// Somebody sets the wall clock: by minutes or by 40 days, or right.
     pub steps: f64,
+    /// The wall clocks are apart by so much from the beginning.
+    pub apart: Duration,
     pub reboots: f64,
     /// After a reboot the wall clock may be ahead of the true time.
     pub ahead: bool,
@@ -49,13 +65,21 @@ pub struct Life {
 
 pub const CALM: Life = Life {
     processes: 1,
+    machines: 1,
+    sides: 1,
+    moves: 0.0,
     scopes: 1,
     restarts: 0.0,
     kills: 0.0,
     full_disks: 0.0,
+    away: 0.0,
+    losses: 0.0,
+    server_steps: 0.0,
+    server_off: Duration::ZERO,
     troubles: 0.0,
     undated: 0.0,
     steps: 0.0,
+    apart: Duration::ZERO,
     reboots: 0.0,
     ahead: false,
     drift: 0,
@@ -70,6 +94,8 @@ pub struct Outcome {
     pub years: f64,
     pub tokens: u64,
     pub worst_month: u32,
+    /// The most that one process got in a month.
+    pub worst_process: u32,
     pub months: u64,
     pub months_over: u64,
     /// In which nobody had a token that the API takes, per scope.
@@ -84,6 +110,7 @@ impl Outcome {
         self.years += other.years;
         self.tokens += other.tokens;
         self.worst_month = self.worst_month.max(other.worst_month);
+        self.worst_process = self.worst_process.max(other.worst_process);
         self.months += other.months;
         self.months_over += other.months_over;
         self.gap += other.gap;
@@ -96,21 +123,28 @@ struct Process {
     registry: Arc<Registry>,
     /// By scope and secret.
     clients: HashMap<(u64, u64), Client>,
+    way: Way,
+    line: Line,
 }
 
-impl Process {
-    fn start() -> Process {
-        Process { registry: Registry::new([7; 32]), clients: HashMap::new() }
-    }
+struct Host {
+    machine: Arc<Machine>,
+    wall_is_wrong_until: Duration,
+    /// Replies that had told it the time before its last boot.
+    dated_before: u64,
 }
 
 struct Fleet<'a> {
     life: &'a Life,
     draw: Draw,
-    machine: Arc<Machine>,
-    disk: Disk,
+    truth: Arc<Truth>,
+    hosts: Vec<Host>,
+    servers: Vec<Arc<dyn Server>>,
+    faults: Faults,
     provider: Arc<Provider>,
     processes: Vec<Process>,
+    /// How many processes and boots there have been.
+    count: u64,
     secret: u64,
     /// Somebody is always waiting for the next token.
     is_busy: bool,
@@ -119,37 +153,35 @@ struct Fleet<'a> {
     gaps: Vec<Option<Duration>>,
     /// The next trouble, and its end.
     trouble: (Duration, Duration),
-    /// Replies that had told the time before the last reboot.
-    dated_before: u64,
-    wall_is_wrong_until: Duration,
     outcome: Outcome,
 }
 
 /// Lives on for so long from `start`.
-pub fn live(life: &Life, seed: u64, start: Duration, length: Duration) -> Outcome {
+pub fn live(life: &Life, servers: Servers, seed: u64, start: Duration, length: Duration) -> Outcome {
     let mut draw = Draw(seed);
     seed_random(seed);
-    let (fast, is_busy) = (life.drift - draw.below(2 * life.drift as u64 + 1) as i32, draw.chance(0.5));
-    let (machine, disk) = (Arc::new(Machine::new(start, fast)), Disk::default());
+    let truth = Arc::new(Truth::new(start));
     let way = draw.up_to(Duration::from_millis(300));
-    let provider = Provider::new(machine.clone(), disk.clone(), seed, way, life.undated, life.full_disks);
+    let habits = Habits { cap: CAP * life.sides as u32, way, undated: life.undated, fills: life.full_disks };
+    let faults = Faults::default();
     let mut fleet = Fleet {
         life,
+        is_busy: draw.chance(0.5),
         draw,
-        machine,
-        disk,
-        provider: Arc::new(provider),
-        processes: (0..life.processes).map(|_| Process::start()).collect(),
+        hosts: Vec::new(),
+        servers: servers(&truth, life.sides),
+        provider: Arc::new(Provider::new(truth.clone(), faults.clone(), seed, habits)),
+        truth,
+        faults,
+        processes: Vec::new(),
+        count: 0,
         secret: 0,
-        is_busy,
         plans: vec![start; life.scopes as usize],
         gaps: vec![None; life.scopes as usize],
         trouble: (Duration::ZERO, Duration::ZERO),
-        dated_before: 0,
-        wall_is_wrong_until: Duration::MAX,
         outcome: Outcome::default(),
     };
-    fleet.trouble = fleet.next_trouble(start);
+    fleet.begin();
     fleet.run(start + length);
     let mut outcome = fleet.outcome;
     outcome.years = length.as_secs_f64() / YEAR.as_secs_f64();
@@ -159,11 +191,45 @@ pub fn live(life: &Life, seed: u64, start: Duration, length: Duration) -> Outcom
         outcome.worst_month = outcome.worst_month.max(*issued);
         outcome.months_over += u64::from(*issued > CAP);
     }
+    outcome.worst_process = books.issued_to.values().copied().max().unwrap_or(0);
     outcome.months = (month_of(start + length) - month_of(start)) as u64 + 1;
     outcome
 }
 
 impl Fleet<'_> {
+    fn begin(&mut self) {
+        let (life, now) = (self.life, self.now());
+        for _ in 0..life.machines {
+            let fast = life.drift - self.draw.below(2 * life.drift as u64 + 1) as i32;
+            let up = SECOND * 1000 + self.draw.up_to(DAY * 100);
+            let machine = Machine::new(self.truth.clone(), self.next(), up, fast);
+            machine.set_wall(now - life.apart / 2 + self.draw.up_to(life.apart));
+            let host = Host { machine: Arc::new(machine), wall_is_wrong_until: Duration::MAX, dated_before: 0 };
+            self.hosts.push(host);
+        }
+        for process in 0..life.processes {
+            let process = self.process(process as usize % self.hosts.len());
+            self.processes.push(process);
+        }
+        self.trouble = self.next_trouble(now);
+    }
+
+    fn next(&mut self) -> u64 {
+        self.count += 1;
+        self.count
+    }
+
+    fn process(&mut self, machine: usize) -> Process {
+        let side = machine % self.servers.len();
+        let way = Way::new(&self.servers, &self.hosts[machine].machine, side, self.faults.clone());
+        let line = Line { provider: self.provider.clone(), machine, process: self.next() };
+        Process { registry: Registry::new([7; 32]), clients: HashMap::new(), way, line }
+    }
+
+    fn restart(&mut self, process: usize) {
+        self.processes[process] = self.process(self.processes[process].line.machine);
+    }
+
     fn run(&mut self, end: Duration) {
         loop {
             let scope = (0..self.plans.len()).min_by_key(|scope| self.plans[*scope]).unwrap();
@@ -171,7 +237,7 @@ impl Fleet<'_> {
             if at >= end {
                 break;
             }
-            self.machine.pass(at.saturating_sub(self.now()));
+            self.truth.pass(at.saturating_sub(self.now()));
             self.befall();
             self.plans[scope] = match self.work(scope) {
                 Ok(token) => self.after(&token),
@@ -184,7 +250,7 @@ impl Fleet<'_> {
     }
 
     fn now(&self) -> Duration {
-        self.machine.truth()
+        self.truth.now()
     }
 
     /// When a token is wanted next, by the end of the one there is: at any time, above all in its last moments and
@@ -226,11 +292,25 @@ impl Fleet<'_> {
         let kinds = [Trouble::Refused, Trouble::Lost, Trouble::Errors];
         let kind = kinds[(self.trouble.0.as_secs() % 3) as usize];
         self.provider.books.lock().unwrap().trouble = (now >= self.trouble.0).then_some(kind);
-        let is_full = self.disk.full.load(Ordering::SeqCst);
-        let stays = self.draw.chance(0.8);
-        self.disk.full.store(if is_full { stays } else { self.draw.chance(life.full_disks) }, Ordering::SeqCst);
+        for (fault, chance) in [(&self.faults.full, life.full_disks), (&self.faults.away, life.away)] {
+            let stays = self.draw.chance(0.8);
+            let is_there = fault.load(Ordering::SeqCst);
+            fault.store(if is_there { stays } else { self.draw.chance(chance) }, Ordering::SeqCst);
+        }
+        if self.draw.chance(life.losses) {
+            self.servers.iter().for_each(|server| server.lose_all());
+        }
+        if self.draw.chance(life.server_steps) {
+            let off = self.draw.up_to(life.server_off).as_millis() as i64;
+            let ahead = [off, -off, 0][self.draw.below(3) as usize];
+            self.servers.iter().for_each(|server| server.set_clock(ahead));
+        }
+        let host = self.draw.below(life.machines) as usize;
+        let dated = self.provider.books.lock().unwrap().dated.get(&host).copied().unwrap_or(0);
         if self.draw.chance(life.reboots) {
-            self.processes.iter_mut().for_each(|process| *process = Process::start());
+            let its = |process: &usize| self.processes[*process].line.machine == host;
+            let its: Vec<_> = (0..self.processes.len()).filter(its).collect();
+            its.into_iter().for_each(|process| self.restart(process));
             let off = self.some_offset();
             let late = life.steps > 0.0 && self.draw.chance(0.3);
             let wall = match (late, life.ahead) {
@@ -238,24 +318,28 @@ impl Fleet<'_> {
                 (true, false) => now.saturating_sub(off),
                 _ => now,
             };
-            self.machine.reboot(wall);
-            self.dated_before = self.provider.books.lock().unwrap().dated;
-            self.wall_is_wrong_until = if late { now + self.draw.up_to(HOUR * 6) } else { Duration::MAX };
-        } else if now >= self.wall_is_wrong_until {
-            self.machine.set_wall(now);
-            self.wall_is_wrong_until = Duration::MAX;
+            let boot_id = self.next();
+            let wrong_for = self.draw.up_to(HOUR * 6);
+            let host = &mut self.hosts[host];
+            host.machine.reboot(boot_id, wall);
+            host.dated_before = dated;
+            host.wall_is_wrong_until = if late { now + wrong_for } else { Duration::MAX };
+        }
+        for host in self.hosts.iter_mut().filter(|host| now >= host.wall_is_wrong_until) {
+            host.machine.set_wall(now);
+            host.wall_is_wrong_until = Duration::MAX;
         }
         if self.draw.chance(life.steps) {
             let off = self.some_offset();
             // Until the provider has told the time, the wall clock is all there is: it must not be ahead. (Not
             // each reply that told it was written down.)
-            let is_known = self.provider.books.lock().unwrap().dated >= self.dated_before + 5;
+            let is_known = dated >= self.hosts[host].dated_before + 5;
             let wall = match self.draw.below(3) {
                 0 if is_known => now + off,
                 1 => now.saturating_sub(off),
                 _ => now,
             };
-            self.machine.set_wall(wall);
+            self.hosts[host].machine.set_wall(wall);
         }
         if self.draw.chance(life.rotations) {
             self.secret += 1;
@@ -285,7 +369,11 @@ impl Fleet<'_> {
         let life = *self.life;
         let process = self.draw.below(life.processes) as usize;
         if self.draw.chance(life.restarts) {
-            self.processes[process] = Process::start();
+            self.restart(process);
+        }
+        if self.draw.chance(life.moves) {
+            let side = self.draw.below(life.sides) as usize;
+            self.processes[process].way.side.store(side, Ordering::SeqCst);
         }
         let client = self.client(process, scope as u64);
         let began = self.now();
@@ -318,13 +406,13 @@ impl Fleet<'_> {
     /// Unless the process dies on the way; then another takes its place.
     fn lives(&mut self, process: usize, call: impl Fn() -> Result<Token, Error>) -> Result<Token, Option<Error>> {
         if self.draw.chance(self.life.kills) {
-            self.disk.fuse.light(self.draw.below(18));
+            self.faults.fuse.light(self.draw.below(20));
         }
         let outcome = catch_unwind(AssertUnwindSafe(call));
-        self.disk.fuse.put_out();
+        self.faults.fuse.put_out();
         outcome.map_or_else(
             |_| {
-                self.processes[process] = Process::start();
+                self.restart(process);
                 Err(None)
             },
             |outcome| outcome.map_err(Some),
@@ -332,12 +420,12 @@ impl Fleet<'_> {
     }
 
     fn client(&mut self, process: usize, scope: u64) -> Client {
-        let Process { registry, clients } = &mut self.processes[process];
+        let Process { registry, clients, way, line } = &mut self.processes[process];
         let client = clients.entry((scope, self.secret)).or_insert_with(|| {
             let mut seams = Seams::system().unwrap();
-            seams.clock = self.machine.clone();
-            seams.store = Some(Arc::new(self.disk.clone()));
-            seams.transport = Some(self.provider.clone());
+            seams.clock = self.hosts[line.machine].machine.clone();
+            seams.store = Some(Arc::new(way.clone()));
+            seams.transport = Some(Arc::new(line.clone()));
             seams.registry = registry.clone();
             seams.random = random;
             let builder = Client::builder().provider("calenso").client_id("me");

@@ -8,7 +8,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use tokauth::seams::{Deadline, Head, Reply, RetryClass, Secret, Sent, Transport, failure};
 use tokauth::{Error, ErrorKind};
 
-use super::machine::{Disk, Draw, Machine};
+use super::machine::{Draw, Truth};
+use super::store::Faults;
 
 pub const DAY: Duration = Duration::from_secs(86_400);
 pub const CAP: u32 = 31;
@@ -48,31 +49,48 @@ pub enum Trouble {
 #[derive(Debug, Default)]
 pub struct Books {
     pub issued: BTreeMap<i64, u32>,
+    /// The same by process.
+    pub issued_to: HashMap<(u64, i64), u32>,
     /// Until when each lives.
     tokens: HashMap<String, Duration>,
     pub trouble: Option<Trouble>,
-    /// Replies that told the time.
-    pub dated: u64,
+    /// Replies that told the time to each machine.
+    pub dated: HashMap<usize, u64>,
 }
 
 #[derive(Debug)]
 pub struct Provider {
-    pub machine: Arc<Machine>,
-    pub disk: Disk,
+    truth: Arc<Truth>,
+    faults: Faults,
     pub books: Mutex<Books>,
     draw: Mutex<Draw>,
+    pub habits: Habits,
+}
+
+#[derive(Debug)]
+pub struct Habits {
+    /// So many tokens it issues in a month.
+    pub cap: u32,
     /// The longest that a packet travels.
-    way: Duration,
+    pub way: Duration,
     /// So often a reply tells no time.
-    undated: f64,
+    pub undated: f64,
     /// So often a disk fills up while a request is under way.
-    fills: f64,
+    pub fills: f64,
+}
+
+/// A process's way to it.
+#[derive(Clone, Debug)]
+pub struct Line {
+    pub provider: Arc<Provider>,
+    pub machine: usize,
+    pub process: u64,
 }
 
 impl Provider {
-    pub fn new(machine: Arc<Machine>, disk: Disk, seed: u64, way: Duration, undated: f64, fills: f64) -> Provider {
+    pub fn new(truth: Arc<Truth>, faults: Faults, seed: u64, habits: Habits) -> Provider {
         let draw = Mutex::new(Draw(seed ^ 0x5eed));
-        Provider { machine, disk, books: Mutex::default(), draw, way, undated, fills }
+        Provider { truth, faults, books: Mutex::default(), draw, habits }
     }
 
     /// Until when the API takes this token.
@@ -85,17 +103,18 @@ impl Provider {
     }
 
     fn travel(&self) {
-        let way = self.draw.lock().unwrap().up_to(self.way);
-        self.machine.pass(Duration::from_millis(1) + way);
+        let way = self.draw.lock().unwrap().up_to(self.habits.way);
+        self.truth.pass(Duration::from_millis(1) + way);
     }
 
     /// Issues a token, and counts it; `None`: the month's are spent, and this one is what costs the account.
-    fn issue(&self) -> Option<String> {
-        let now = self.machine.truth();
+    fn issue(&self, process: u64) -> Option<String> {
+        let now = self.truth.now();
         let books = &mut *self.books.lock().unwrap();
         let issued = books.issued.entry(month_of(now)).or_default();
         *issued += 1;
-        if *issued > CAP {
+        *books.issued_to.entry((process, month_of(now))).or_default() += 1;
+        if *issued > self.habits.cap {
             return None;
         }
         books.tokens.retain(|_, end| *end + DAY > now);
@@ -104,43 +123,44 @@ impl Provider {
         Some(token)
     }
 
-    fn reply(&self, status: u16, headers: Vec<(String, String)>, body: String) -> Sent {
+    fn reply(&self, machine: usize, status: u16, headers: Vec<(String, String)>, body: String) -> Sent {
         let mut headers = headers;
-        if !self.chance(self.undated) {
-            self.books.lock().unwrap().dated += 1;
-            headers.push(("date".to_owned(), httpdate::fmt_http_date(UNIX_EPOCH + self.machine.truth())));
+        if !self.chance(self.habits.undated) {
+            *self.books.lock().unwrap().dated.entry(machine).or_default() += 1;
+            headers.push(("date".to_owned(), httpdate::fmt_http_date(UNIX_EPOCH + self.truth.now())));
         }
         Sent::Reply(Reply { status, headers, body: body.into_bytes().into() })
     }
 }
 
-impl Transport for Provider {
+impl Transport for Line {
     fn send(
         &self,
         _head: &Head,
         deadline: Deadline,
         body: &mut dyn FnMut() -> Result<Secret, Error>,
     ) -> Result<Sent, Error> {
-        let trouble = self.books.lock().unwrap().trouble;
+        let Line { provider, machine, process } = self;
+        let trouble = provider.books.lock().unwrap().trouble;
         if trouble == Some(Trouble::Refused) {
-            self.travel();
+            provider.travel();
             return Err(failure(ErrorKind::Network, RetryClass::NotSent));
         }
-        self.travel();
-        self.disk.fuse.step();
+        provider.travel();
+        provider.faults.fuse.step();
         body()?;
-        if self.chance(self.fills) {
-            self.disk.full.store(true, Ordering::SeqCst);
+        if provider.chance(provider.habits.fills) {
+            provider.faults.full.store(true, Ordering::SeqCst);
         }
-        self.disk.fuse.step();
-        self.travel();
+        provider.faults.fuse.step();
+        provider.travel();
         let lost = || {
-            self.machine.pass(deadline.remaining());
+            provider.truth.pass(deadline.remaining());
             Ok(Sent::Lost(failure(ErrorKind::Timeout, RetryClass::Ambiguous)))
         };
         let sent = match trouble {
-            Some(Trouble::Lost) if self.chance(0.5) => return lost(),
-            Some(Trouble::Errors) => match self.draw.lock().unwrap().below(4) {
+            Some(Trouble::Lost) if provider.chance(0.5) => return lost(),
+            Some(Trouble::Errors) => match provider.draw.lock().unwrap().below(4) {
                 0 => (429, vec![]),
                 1 => (503, vec![("retry-after".to_owned(), "120".to_owned())]),
                 2 => (500, vec![]),
@@ -149,26 +169,26 @@ impl Transport for Provider {
             _ => (200, vec![]),
         };
         let sent = match sent {
-            (200, _) => match self.issue() {
+            (200, _) => match provider.issue(*process) {
                 Some(token) => {
                     let token =
                         serde_json::json!({"access_token": token, "token_type": "Bearer", "expires_in": 86_400});
-                    self.reply(200, vec![], token.to_string())
+                    provider.reply(*machine, 200, vec![], token.to_string())
                 }
-                None => self.reply(403, vec![], r#"{"error": "too_many_tokens"}"#.to_owned()),
+                None => provider.reply(*machine, 403, vec![], r#"{"error": "too_many_tokens"}"#.to_owned()),
             },
             (status, headers) => {
                 if status == 500 || status == 502 {
-                    self.issue(); // and it is lost within
+                    provider.issue(*process); // and it is lost within
                 }
-                self.reply(status, headers, String::new())
+                provider.reply(*machine, status, headers, String::new())
             }
         };
-        self.disk.fuse.step();
+        provider.faults.fuse.step();
         if trouble == Some(Trouble::Lost) {
             return lost();
         }
-        self.travel();
+        provider.travel();
         Ok(sent)
     }
 }
