@@ -31,6 +31,8 @@ use store::{Servers, disks, servers};
 enum Promise {
     /// Never more than the cap, and never without a token.
     NoGap,
+    /// Never more than the cap, and never without a token for longer than another machine's clock may be wrong.
+    ShortGap,
     /// Never more than the cap.
     Cap,
     /// Never more than the cap by one process, nor than the cap of each server by all.
@@ -86,7 +88,7 @@ fn fleets() -> Vec<(&'static str, Promise, Life)> {
     let killed = Life { restarts: 0.1, kills: 0.1, ..apart };
     let split = Life { sides: 2, scopes: 4, rejections: 0.05, persons: 0.05, ..apart };
     vec![
-        ("2 machines, 10 processes", Promise::NoGap, fleet),
+        ("no faults, 10 processes on 2", Promise::ShortGap, fleet),
         ("clocks a minute off, drift", Promise::Cap, apart),
         ("wall clock steps, reboots", Promise::Cap, Life { steps: 0.05, reboots: 0.05, undated: 0.1, ..apart }),
         ("kills, restarts", Promise::Cap, killed),
@@ -187,24 +189,31 @@ fn row(name: &str, outcomes: &[Outcome], gaps: bool) {
     );
 }
 
-fn keep(name: &str, promise: Promise, sides: u64, all: &Outcome) {
-    if promise != Promise::Nothing {
-        assert!(all.worst_month <= CAP * sides as u32 && all.worst_process <= CAP, "{name}: {all:?}");
-    }
-    if promise == Promise::NoGap {
-        assert!(all.gap.is_zero() && all.longest_wait < MINUTE / 4, "{name}: {all:?}");
-    }
+/// Whether they kept it, each of whom has so many servers.
+fn is_kept(promise: Promise, sides: u64, all: &Outcome) -> bool {
+    let cap = all.worst_month <= CAP * sides as u32 && all.worst_process <= CAP;
+    let gap = match promise {
+        Promise::NoGap => all.gap.is_zero() && all.longest_wait < MINUTE / 4,
+        Promise::ShortGap => all.longest_gap < MINUTE * 5,
+        _ => true,
+    };
+    promise == Promise::Nothing || cap && gap
 }
 
 /// A table: so many lives of each row, of such a length.
 fn table(rows: &[(&str, Promise, Life)], servers: Servers, count: usize, length: Duration) {
     head();
+    let mut broken = Vec::new();
     for (number, (name, promise, life)) in rows.iter().enumerate() {
         let live = |seed, start| fleet::live(life, servers, seed, start, length);
         let outcomes = lives(count, number as u64, live);
         row(name, &outcomes, true);
-        keep(name, *promise, life.sides, &sum(&outcomes));
+        let all = sum(&outcomes);
+        if !is_kept(*promise, life.sides, &all) {
+            broken.push((name, all));
+        }
     }
+    assert!(broken.is_empty(), "{broken:#?}");
 }
 
 /// So many lives of others, of three years.
