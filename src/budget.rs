@@ -140,6 +140,21 @@ impl<'a> Ledger<'a> {
         }
     }
 
+    /// Puts back what this process spent, if the ledger was lost or restored: others count it from then on. If that
+    /// fails, the next request does.
+    pub(crate) fn put_back(&self, deadline: &Deadline) {
+        let Ok(document) = self.store.load(&self.name) else { return };
+        let ledger = quota::Ledger::read(document.as_deref());
+        let is_lost = ledger.is_ok_and(|ledger| self.account.spent(|own| own.iter().any(|own| !ledger.knows(own))));
+        if is_lost {
+            let _ = self.change(deadline, &mut |ledger, now| {
+                ledger.forget(self.budget, now);
+                self.account.spent(|own| ledger.recall(own)); // what only has grown old is not missed again
+                Ok(())
+            });
+        }
+    }
+
     /// Also counts what this process spent and the ledger does not know any more. An error leaves it as it is.
     fn change(
         &self,

@@ -140,6 +140,9 @@ impl Exchange<'_> {
                 }
                 _ if answers => {
                     self.counters.add(Counter::StoreHits);
+                    if let Some(ledger) = self.ledger() {
+                        ledger.put_back(deadline);
+                    }
                     return Ok((Some(Ok(fetched)), known));
                 }
                 _ => {}

@@ -440,6 +440,28 @@ fn a_process_counts_what_it_spent_itself_whatever_became_of_the_ledger() {
     assert_eq!(budget(&world.sibling().client(&calenso())).0, 30, "another process knows no better");
 }
 
+/// F-24: nobody else knows what a process spent, until it comes by.
+#[test]
+fn a_process_that_only_takes_a_token_from_the_store_puts_back_what_it_spent() {
+    let (world, shelf) = worlds();
+    value(&world.client(&calenso()));
+    let ledger = ledger_of(&shelf);
+    let copy = shelf.documents.documents().into_iter().find(|(name, _)| *name == ledger).unwrap().1;
+    let (one, other) = (world.sibling(), world.sibling());
+    for (process, count) in [(&one, 20), (&other, 9)] {
+        for number in 0..count {
+            value(&process.client(&calenso().audience(format!("https://{count}-{number}.example"))));
+        }
+    }
+    shelf.put(&ledger, &copy);
+    let audience = |name: &str| calenso().audience(format!("https://{name}.example"));
+    assert_eq!(budget(&one.client(&audience("last"))).0, 10, "it knows no better");
+    let last = value(&one.client(&audience("last")));
+    assert_eq!(value(&other.client(&audience("last"))), last);
+    assert_eq!(budget(&one.client(&audience("another"))).0, 0);
+    assert_eq!(refused(&world, &one.client(&audience("another"))).kind(), ErrorKind::Quota);
+}
+
 /// H-09, with tokens that live a day each: their month is shorter by what rejections took of it.
 #[test]
 fn an_api_that_rejects_everything_leaves_26_days_of_31() {

@@ -225,10 +225,15 @@ impl Ledger {
     /// Counts what this process spent and the ledger does not know: it was deleted, or restored from an old copy.
     pub(crate) fn include(&mut self, own: &[Entry]) {
         for entry in own {
-            if self.entries.iter().all(|known| known.id != entry.id) {
+            if !self.knows(entry) {
                 self.spend(*entry);
             }
         }
+    }
+
+    /// Whether a request is counted, at whatever time.
+    pub(crate) fn knows(&self, entry: &Entry) -> bool {
+        self.entries.iter().any(|known| known.id == entry.id)
     }
 
     /// Brings what this process remembers up to date: as it stands here, without what was given back or has grown old.
@@ -320,7 +325,7 @@ impl Ledger {
     }
 
     /// Drops what no window can need, not even if a clock was wrong by the longest.
-    fn forget(&mut self, budget: &Budget, now: &Stamp) {
+    pub(crate) fn forget(&mut self, budget: &Budget, now: &Stamp) {
         let ((proven, _), longest) = (self.time(now), budget.longest());
         let mut old = proven.min(millis(now.since_epoch)) - 2 * longest;
         if self.entries.len() > MANY {
