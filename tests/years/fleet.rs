@@ -162,7 +162,9 @@ pub fn live(life: &Life, servers: Servers, seed: u64, start: Duration, length: D
     seed_random(seed);
     let truth = Arc::new(Truth::new(start));
     let way = draw.up_to(Duration::from_millis(300));
-    let habits = Habits { cap: CAP * life.sides as u32, way, undated: life.undated, fills: life.full_disks };
+    // Where more than the cap may be asked for, it is issued: that tells how many.
+    let cap = if life.losses > 0.0 { u32::MAX } else { CAP * life.sides as u32 };
+    let habits = Habits { cap, way, undated: life.undated, fills: life.full_disks };
     let faults = Faults::default();
     let mut fleet = Fleet {
         life,
