@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use tokauth::seams::{Change, Deadline, Memory, Name, RetryClass, Store, Turn, failure};
+use tokauth::seams::{Change, Deadline, Hold, Memory, Name, RetryClass, Store, Turn, failure};
 use tokauth::{Error, ErrorKind};
 
 use super::machine::{Fuse, Machine, Truth, off_by};
@@ -190,7 +190,7 @@ struct WayTurn {
 }
 
 impl Turn for WayTurn {
-    fn hold(&self, deadline: &Deadline) -> Result<bool, Error> {
+    fn hold(&self, deadline: &Deadline) -> Result<Hold, Error> {
         self.way.step()?;
         let held = self.turn.as_ref().unwrap().hold(deadline)?;
         self.way.faults.fuse.step();
