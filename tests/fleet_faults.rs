@@ -387,18 +387,19 @@ fn does_everything(world: &World, builder: &Builder, engine: &Engine) {
 #[test]
 fn a_user_needs_twelve_commands_and_each_is_missed_at_once() {
     let primary = Engine::start();
-    let replica = Engine::with(&["--replicaof", &format!("127.0.0.1 {}", primary.port)]);
+    user_with(&primary, RIGHTS.into_iter());
+    let in_first = |rest: &str| format!("redis://me:{PASSWORD}@127.0.0.1:{}{rest}", primary.port);
+    let world = World::new();
+    does_everything(&world, &oauth2().store(in_first("")).quota(BUDGET), &primary);
+    assert!(!world.lines.all().contains("permission"));
+    let _replica = Engine::with(&["--replicaof", &format!("127.0.0.1 {}", primary.port)]);
     let began = Instant::now();
     while !primary.tell::<String>("INFO replication").contains("state=online") {
         assert!(began.elapsed() < S * 60, "the replica does not come up");
         thread::sleep(Duration::from_millis(10));
     }
-    user_with(&primary, RIGHTS.into_iter());
-    let in_first = |rest: &str| format!("redis://me:{PASSWORD}@127.0.0.1:{}{rest}", primary.port);
-    let world = World::new();
-    does_everything(&world, &oauth2().store(in_first("")).quota(BUDGET), &primary);
-    assert!(!world.lines.all().contains("NOPERM"));
-    value(&world.client(&oauth2().store(in_first("/1")).quota(BUDGET).client_id("another")));
+    let mut me = redis::Client::open(in_first("/1")).unwrap().get_connection().unwrap();
+    redis::cmd("WAIT").arg(&["1", "1"]).query::<i64>(&mut me).unwrap();
     for missing in RIGHTS {
         user_with(&primary, RIGHTS.into_iter().filter(|right| *right != missing));
         let builder = oauth2().store(in_first("/1")).quota(BUDGET).client_id(missing);
@@ -419,7 +420,6 @@ fn a_user_needs_twelve_commands_and_each_is_missed_at_once() {
         };
         assert!(text.contains(&words) && text.contains("allow this user"), "{missing}: {text}");
     }
-    drop(replica);
 }
 
 // ---- TLS ----
@@ -584,7 +584,11 @@ const OUTAGES: &[Outage] = &[
             thread::spawn(move || redis::cmd("EVAL").arg(&["while true do end", "0"]).exec(&mut other));
             while redis::cmd("PING").exec(own).is_ok() {}
         },
-        |_, own| redis::cmd("SCRIPT").arg("KILL").exec(own).unwrap(),
+        |_, own| {
+            redis::cmd("SCRIPT").arg("KILL").exec(own).unwrap();
+            while redis::cmd("PING").exec(own).is_err() {}
+            set(own, "busy-reply-threshold", "60000");
+        },
     ),
 ];
 
@@ -600,8 +604,10 @@ fn an_outage_is_a_line_and_no_failure_and_its_end_is_seen_at_once() {
 fn outage_comes_and_goes((what, begin, end): &Outage) {
     let mut engine = Engine::start();
     let mut own = engine.connection();
-    let (plain, counted) =
-        (hasty().store(engine.url()), hasty().store(engine.url()).quota(BUDGET).client_id("counted"));
+    let plain = oauth2().store(engine.url());
+    let counted = plain.clone().quota(BUDGET).client_id("counted");
+    // Whoever is to be served has all the time that it takes.
+    let hasty = |client: &Watched| client.with("timeout_ms", Some("400")).unwrap();
     let before = World::new();
     let in_hand = before.client(&counted);
     assert_eq!(value(&in_hand), "canary-token-1", "{what}");
@@ -616,9 +622,9 @@ fn outage_comes_and_goes((what, begin, end): &Outage) {
         assert_eq!(warnings(world).len(), 1, "{what}: {}", world.lines.all());
         assert_eq!(world.provider.connections(), 0);
     }
-    assert_eq!(value(&free_client), "canary-token-1", "{what}");
+    assert_eq!(value(&hasty(&free_client)), "canary-token-1", "{what}");
     assert_eq!((free.provider.count(), warnings(&free).len()), (1, 2), "{what}: {}", free.lines.all());
-    let error = counting_client.token().unwrap_err();
+    let error = hasty(&counting_client).token().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Store, "{what}: {error}");
     is_sentence(&error.to_string());
     assert_eq!(counting.provider.connections(), 0, "{what}");
@@ -626,13 +632,13 @@ fn outage_comes_and_goes((what, begin, end): &Outage) {
     assert_eq!(warnings(&before), [""; 0]);
     assert!(began.elapsed() < S * 3 + LONG, "{what} took {:?}", began.elapsed());
     before.clock.advance(S * 3601);
-    assert_eq!(in_hand.token().unwrap_err().kind(), ErrorKind::Store, "{what}");
+    assert_eq!(hasty(&in_hand).token().unwrap_err().kind(), ErrorKind::Store, "{what}");
     assert_eq!(before.provider.count(), 1, "{what}");
 
     end(&mut engine, &mut own);
     assert_eq!(value(&in_hand), "canary-token-2", "{what}");
     assert_eq!(value(&counting_client), "canary-token-1", "{what}");
-    assert_eq!(value(&counting.sibling().client(&counted.clone().scope("another"))), "canary-token-1", "{what}");
+    assert_eq!(value(&counting.sibling().client(&counted.scope("another"))), "canary-token-1", "{what}");
     free.clock.advance(S * 3601);
     assert_eq!(value(&free_client), "canary-token-2", "{what}");
     assert_eq!(value(&free.sibling().client(&plain)), "canary-token-2", "{what}: it is there for the others again");
@@ -733,6 +739,33 @@ fn a_slow_server_costs_no_more_than_half_of_a_calls_time() {
     degrades("the handshake drips", &redis_store(&url, World::new().clock).unwrap());
 }
 
+/// However many answers there are, and however soon after the last one each comes.
+#[test]
+fn the_patience_of_a_call_is_for_all_its_commands_together() {
+    let late = Duration::from_millis(100);
+    let server = Liar::start(move |_, command| match sound_answer(command) {
+        Act::Say(bytes) => Act::Late(late, bytes),
+        other => other,
+    });
+    let store = server.store();
+    let visit = store.visit(late * 10).unwrap();
+    let name = Name::new("token", &[7; 32]);
+    while visit.load(&name).is_ok() {}
+    let asked: usize = server.commands().iter().map(Vec::len).sum();
+    assert!(asked <= 6, "half of the time was for five answers: {asked}");
+}
+
+#[test]
+fn a_connection_that_was_closed_meanwhile_is_made_anew_once() {
+    let server = Liar::after(3, Act::Cut(b""));
+    let store = server.store();
+    let visit = store.visit(S * 60).unwrap();
+    let name = Name::new("token", &[7; 32]);
+    assert_eq!(visit.load(&name).unwrap(), None);
+    assert_eq!(visit.load(&name).unwrap(), None);
+    assert_eq!(server.commands().iter().map(Vec::len).collect::<Vec<_>>(), [4, 3]);
+}
+
 /// It falls silent, or closes, or talks nonsense after so many commands: whatever was under way comes to its end.
 #[test]
 fn a_server_may_fail_in_the_midst_of_a_call() {
@@ -774,7 +807,7 @@ fn a_server_may_stop_while_the_provider_is_asked() {
     for quota in ["none", BUDGET] {
         let engine = Arc::new(Engine::start());
         let world = World::with_store(redis_store(&engine.url(), World::new().clock).unwrap());
-        let client = world.client(&hasty().quota(quota));
+        let client = world.client(&oauth2().quota(quota));
         let stops = engine.clone();
         world.provider.judges(move |_| {
             stops.signal(Signal::STOP);
@@ -898,7 +931,7 @@ fn is_seen_through(stage: usize, (what, act, again): &(&str, Act, bool)) {
     match (is_answer, stage) {
         _ if what.contains("UTF-8") => {}
         // A refusal, after which the next command may be another matter.
-        (true, 2 | 3) => assert_eq!(commands.len(), 1, "{what}"),
+        (true, 2 | 3) => assert!(commands.len() <= 1, "{what}: {commands:?}"),
         _ => {
             let connections = if *again && stage > 1 { 2 } else { 1 };
             assert!(commands.len() <= connections, "{what}: {commands:?}");
@@ -933,7 +966,7 @@ fn a_late_answer_is_not_the_next_ones() {
     assert_eq!(canary::outcome(visit.load(&name).map(drop)).unwrap_err().kind(), ErrorKind::Store);
     thread::sleep(Duration::from_millis(500)); // until it has surely come
     assert_eq!(canary::outcome(visit.load(&name).map(drop)).unwrap_err().kind(), ErrorKind::Store);
-    assert_eq!(server.commands().len(), 1, "nobody asks a server again that was too slow for this call");
+    assert!(server.commands().len() <= 1, "nobody asks a server again that was too slow for this call");
 }
 
 /// Of the time that all stamps go by.
