@@ -244,6 +244,13 @@ impl Visit {
         )))
     }
 
+    /// What it is, and is from now on.
+    fn patience(&self, new: Option<Duration>) -> Duration {
+        let state = &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.patience = new.unwrap_or(state.patience);
+        state.patience
+    }
+
     fn repeated(&self) -> u64 {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).repeated
     }
@@ -447,7 +454,9 @@ impl Store for RedisStore {
     fn turn(&self, name: &Name, deadline: &Deadline) -> Result<Box<dyn Turn>, Error> {
         let turn = RedisTurn::new(self.0.clone(), name)?;
         loop {
+            let patience = self.0.patience(None);
             let left: u64 = turn.ask(TAKE, deadline.remaining(), LEASE)?;
+            self.0.patience(Some(patience)); // it was others who were waited for
             if left == 0 {
                 return Ok(Box::new(turn));
             }
