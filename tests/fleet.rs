@@ -24,7 +24,7 @@ use std::time::Duration;
 use conformance::{assert_late, at_once, conforms, enough, name};
 use engine::Engine;
 use forwarder::Forwarder;
-use process::{Options, Process, wait_until, with};
+use process::{Process, options, wait_until, with};
 use rustix::process::Signal;
 use site::{DAY, Site, audience, budgeted, left, pair, plain, value};
 use standin::Standin;
@@ -46,38 +46,12 @@ fn a_process_of_its_own() {
 
 // ---- real processes ----
 
-/// For the stand-in, with that store and perhaps a budget.
-fn options(standin: &Standin, store: &str, quota: Option<&str>) -> Options {
-    let options = with(with(standin.oauth2_options("post"), "store", store), "timeout_ms", "60000");
-    quota.map_or(options.clone(), |quota| with(options, "quota", quota))
-}
-
 /// Whose the turn is, and for how many milliseconds yet.
 fn turn(engine: &Engine) -> Option<(String, i64)> {
     let keys: Vec<String> = engine.tell("KEYS *:turn");
     let key = keys.first()?;
     let holder: Option<String> = engine.tell(&format!("GET {key}"));
     Some((holder?, engine.tell(&format!("PTTL {key}"))))
-}
-
-/// G-19: processes that are let go at once.
-#[test]
-fn two_hundred_processes_that_come_together_send_one_request() {
-    for quota in [None, Some("31/month")] {
-        let (engine, standin) = (Engine::start(), Standin::start());
-        let options = options(&standin, &engine.url(), quota);
-        let mut processes: Vec<_> = (0..200).map(|_| Process::start(&options, "wait token")).collect();
-        for process in &mut processes {
-            assert_eq!(process.says(), "ready");
-        }
-        processes.iter_mut().for_each(Process::go_on);
-        let tokens: Vec<_> = processes.iter_mut().map(Process::says).collect();
-        assert!(tokens[0].starts_with("token ") && tokens.iter().all(|token| *token == tokens[0]), "{tokens:?}");
-        assert_eq!(standin.token_requests("oauth2"), 1, "quota {quota:?}");
-        if quota.is_some() {
-            assert_eq!(Process::start(&options, "budget").says(), "30");
-        }
-    }
 }
 
 /// G-04: when it had the turn and was about to send, which it was not yet connected to do.
@@ -396,12 +370,12 @@ fn without_a_replica_s_word_no_request_leaves_that_counts() {
         let (primary, replica) = pair();
         let url = primary.url();
         let site = Site::at(primary, url);
-        site.server_runs();
         for number in 0..spent {
             site.token(&audience("5/month", number));
         }
         let before = site.ledger();
         replica.signal(Signal::STOP);
+        site.server_runs(); // else it would wait for the replica without end
         let client = site.process().client(&budgeted("5/month"));
         let error = client.token().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Store, "{error}");
@@ -412,7 +386,6 @@ fn without_a_replica_s_word_no_request_leaves_that_counts() {
         assert_eq!(site.requests(), spent + 1, "without a budget it goes on");
         replica.signal(Signal::CONT);
         site.advance(S * 60); // the pause after a failure
-        site.server_runs();
         value(&client);
         assert_eq!((site.requests(), left(&client)), (spent + 2, Some(4 - spent as u32)));
     }

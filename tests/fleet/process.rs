@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokauth::Client;
 
 use crate::canary::{self, Watched};
+use crate::standin::Standin;
 
 /// The variable with what it is to do: words, one after the other.
 const ACTS: &str = "FLEET_ACTS";
@@ -22,6 +23,12 @@ pub fn with(mut options: Options, name: &str, value: &str) -> Options {
     options.retain(|(known, _)| known != name);
     options.push((name.to_owned(), value.to_owned()));
     options
+}
+
+/// For the stand-in, with that store and perhaps a budget.
+pub fn options(standin: &Standin, store: &str, quota: Option<&str>) -> Options {
+    let options = with(with(standin.oauth2_options("post"), "store", store), "timeout_ms", "60000");
+    quota.map_or(options.clone(), |quota| with(options, "quota", quota))
 }
 
 pub struct Process {
