@@ -73,7 +73,7 @@ fn system_random(bytes: &mut [u8]) -> Result<(), Error> {
 #[cfg(feature = "redis")]
 fn redis(url: &str, settings: &Settings, seams: &Seams) -> Result<RedisStore, Error> {
     let resolver = Resolver::new(seams.registry.lookups.clone());
-    let store = RedisStore::at(url, settings.ca_file.as_deref(), resolver, seams.clock.clone())?;
+    let store = RedisStore::at(url, settings.ca_file.as_deref(), resolver, seams.clock.clone(), seams.random)?;
     match store.probe(settings.budget.is_some()) {
         Err(error) if error.retry_class() == RetryClass::NotSent => {
             settings.log.line(LogLevel::Warning, || error.to_string());

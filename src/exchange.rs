@@ -97,11 +97,12 @@ impl Exchange<'_> {
                 }
                 turn => turn?,
             };
-            // Whoever had the turn before may have left something.
+            // Whoever had the turn before may have left something, or whoever has it.
             let known = match self.look(share, credential, need, began, deadline)? {
                 (Some(outcome), _) => return Ok(outcome),
                 (None, known) => known,
             };
+            let Some(turn) = turn else { continue };
             let came = || {
                 let now = share.known(deadline)?;
                 let cools = now.cooldown.binds(self.clock.since_boot(), deadline.timeout, None).is_some();

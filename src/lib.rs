@@ -74,7 +74,17 @@ pub mod seams {
     /// `Config`: the URL is not sound.
     #[cfg(feature = "redis")]
     pub fn redis_store(url: &str, clock: std::sync::Arc<dyn Clock>) -> Result<RedisStore, crate::Error> {
-        RedisStore::at(url, None, crate::transport::Resolver::new(std::sync::Arc::default()), clock)
+        redis_store_over(url, &Seams { clock, ..Seams::system()? })
+    }
+
+    /// The same with the clock and the random numbers of `seams`.
+    ///
+    /// # Errors
+    /// `Config`: the URL is not sound.
+    #[cfg(feature = "redis")]
+    pub fn redis_store_over(url: &str, seams: &Seams) -> Result<RedisStore, crate::Error> {
+        let resolver = crate::transport::Resolver::new(std::sync::Arc::default());
+        RedisStore::at(url, None, resolver, seams.clock.clone(), seams.random)
     }
 
     /// An error as a transport of a test's own gives it.

@@ -1,7 +1,7 @@
 //! What the processes with one store know together: of a cache key its token, its failures and its brake; of a
 //! credential how the endpoint took it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -29,6 +29,8 @@ pub(crate) struct Share<'a> {
     sealer: Sealer,
     key: Name,
     credential: Name,
+    /// What the store had of the cache key, when it was looked at last.
+    seen: RefCell<Option<Vec<u8>>>,
 }
 
 impl std::fmt::Debug for Share<'_> {
@@ -157,7 +159,7 @@ impl<'a> Share<'a> {
         let credential = settings.shared_credential(&sealer, secret);
         let key = settings.shared_key(&sealer, &credential);
         let (key, credential) = (Name::new("token", &key), Name::new("credential", &credential));
-        Ok(Share { settings, store, clock, random, sealer, key, credential })
+        Ok(Share { settings, store, clock, random, sealer, key, credential, seen: RefCell::default() })
     }
 
     pub(crate) fn now(&self) -> Stamp {
@@ -194,13 +196,14 @@ impl<'a> Share<'a> {
         self.rewrite(&self.credential, deadline, &mut |_| Some(met.write(&self.now())))
     }
 
-    /// Waits until no other process asks for this token, or, where refusals lock the client, with this secret.
-    pub(crate) fn turn(&self, deadline: &Deadline) -> Result<Box<dyn Turn>, Error> {
+    /// Waits until no other process asks for this token, or, where refusals lock the client, with this secret. `None`:
+    /// by now something else is known of the cache key than was last.
+    pub(crate) fn turn(&self, deadline: &Deadline) -> Result<Option<Box<dyn Turn>>, Error> {
         let name = match self.settings.provider.limits.lockout {
             Some(_) => &self.credential,
             None => &self.key,
         };
-        self.store.turn(name, deadline)
+        self.store.turn_unless_changed(name, deadline, (&self.key, self.seen.borrow().as_deref()))
     }
 
     fn load<T>(
@@ -216,7 +219,12 @@ impl<'a> Share<'a> {
                 text.and_then(|text| read(&text, &self.now())).map_or(Found::Foreign, Found::There)
             }
         };
-        match find(self.store.load(name)?.as_deref()) {
+        let document = self.store.load(name)?;
+        let found = find(document.as_deref());
+        if *name == self.key {
+            *self.seen.borrow_mut() = document;
+        }
+        match found {
             Found::There(content) => return Ok(Some(content)),
             Found::Missing => return Ok(None),
             Found::Foreign => {}

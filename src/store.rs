@@ -212,6 +212,20 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// # Errors
     /// `Store`: there are no turns here. `Timeout`: others had theirs for too long.
     fn turn(&self, name: &Name, deadline: &Deadline) -> Result<Box<dyn Turn>, Error>;
+
+    /// The same for who wants it only as long as a document is as it was `seen`. `None`: it is not any more. A store
+    /// in which a turn that nobody wants costs little may give it all the same.
+    ///
+    /// # Errors
+    /// As [`turn`](Store::turn).
+    fn turn_unless_changed(
+        &self,
+        name: &Name,
+        deadline: &Deadline,
+        _seen: (&Name, Option<&[u8]>),
+    ) -> Result<Option<Box<dyn Turn>>, Error> {
+        self.turn(name, deadline).map(Some)
+    }
 }
 
 /// No document is longer, in bytes.

@@ -21,7 +21,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use conformance::{assert_late, at_once, conforms, enough, name};
+use conformance::{assert_late, at_once, conforms, enough, name, put};
 use engine::Engine;
 use forwarder::Forwarder;
 use process::{Process, options, wait_until, with};
@@ -751,4 +751,30 @@ fn who_waits_asks_at_most_twenty_times_a_second_on_one_connection() {
     assert!((1, 0) == (connections, others) && (18..=82).contains(&scripts), "{connections} {scripts} {others}");
     println!("{} times in 4 s", scripts - 1);
     drop(held);
+}
+
+#[test]
+fn who_waits_for_a_turn_hears_that_its_document_has_changed() {
+    let engine = Engine::start();
+    let store = redis_store(&engine.url(), Seams::system().unwrap().clock).unwrap();
+    let (turn, document) = (name(0), name(1));
+    let wanted = |seen| {
+        let waited = store.turn_unless_changed(&turn, &at_once(), (&document, seen));
+        waited.map(|turn| turn.is_some())
+    };
+    for (seen, other) in
+        [(None, "something"), (Some("short"), "shore"), (Some("one of many more bytes"), "one of many more bites")]
+    {
+        if let Some(there) = seen {
+            put(&store, &document, there.as_bytes()).unwrap();
+        }
+        let (seen, other) = (seen.map(str::as_bytes), Some(other.as_bytes()));
+        assert!(wanted(seen).unwrap(), "{seen:?}");
+        assert!(!wanted(other).unwrap(), "{seen:?}");
+        let anothers = store.turn(&turn, &at_once()).unwrap();
+        assert_late(wanted(seen));
+        assert!(!wanted(other).unwrap(), "it waits: {seen:?}");
+        drop(anothers);
+    }
+    assert!(!wanted(None).unwrap());
 }

@@ -12,7 +12,7 @@ use redis::{Cmd, FromRedisValue, RedisError, RedisResult};
 
 use super::{Change, DOCUMENT_MAX, Hold, Name, Store, Turn};
 use crate::clock::{Clock, Deadline};
-use crate::error::{Error, ErrorKind, RetryClass};
+use crate::error::{Error, ErrorKind, RetryClass, Step};
 use crate::hash::lower_hex;
 use crate::response::quote;
 use crate::transport::{Http, Resolver};
@@ -63,6 +63,7 @@ struct Server {
     address: Address,
     http: Http,
     clock: Arc<dyn Clock>,
+    random: fn(&mut [u8]) -> Result<(), Error>,
     /// By how many milliseconds the server's time since 1970 is more than this machine's since boot, as last seen.
     ahead: AtomicI64,
 }
@@ -97,13 +98,14 @@ impl RedisStore {
         ca_file: Option<&str>,
         resolver: Resolver,
         clock: Arc<dyn Clock>,
+        random: fn(&mut [u8]) -> Result<(), Error>,
     ) -> Result<RedisStore, Error> {
         let address = Address::parse(url).map_err(|reason| {
             Error::config(format!("store {reason}; write it as redis://user:password@host:6379/0, or rediss for TLS"))
         })?;
         let ca_file = address.ca_file.as_deref().or(ca_file).filter(|_| address.tls);
         let http = Http::new(ca_file, None, "", false, resolver)?;
-        let server = Arc::new(Server { address, http, clock, ahead: AtomicI64::new(UNSEEN) });
+        let server = Arc::new(Server { address, http, clock, random, ahead: AtomicI64::new(UNSEEN) });
         Ok(RedisStore::visiting(server, PATIENCE))
     }
 
@@ -118,7 +120,7 @@ impl RedisStore {
     /// `Store`. With the class `NotSent` it may pass by itself.
     pub(crate) fn probe(&self, budget: bool) -> Result<(), Error> {
         let visit = RedisStore::visiting(self.0.server.clone(), PATIENCE).0;
-        let name = Name::new("probe", &random()?);
+        let name = Name::new("probe", &visit.random()?);
         let keys = ["", ":aside"].map(|suffix| visit.key(&name, suffix));
         visit.ask::<i64>(PATIENCE, script(PROBE).arg(keys.len()).arg(&keys).take())?;
         if budget && visit.replicas()? > 0 { visit.replicated() } else { Ok(()) }
@@ -255,8 +257,51 @@ impl Visit {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).repeated
     }
 
+    /// `None`: the document is not as it was `seen`.
+    fn wait_for_turn(
+        self: &Arc<Visit>,
+        name: &Name,
+        deadline: &Deadline,
+        seen: Option<(&Name, Option<&[u8]>)>,
+    ) -> Result<Option<Box<dyn Turn>>, Error> {
+        let document = self.key(seen.map_or(name, |(document, _)| document), "");
+        let ends = seen.map_or_else(Vec::new, |(_, seen)| match seen {
+            None => b"-".to_vec(),
+            Some(seen) => [b"+", &seen[seen.len().saturating_sub(16)..]].concat(),
+        });
+        let (key, holder) = (self.key(name, ":turn"), lower_hex(&self.random::<16>()?));
+        let [lease, most] = [LEASE, LEASE_MAX].map(|lease| lease.as_millis() as u64);
+        let take = script(TAKE).arg(2).arg(&[&key, &document]).arg(&holder).arg(&[lease, most]).arg(ends).take();
+        loop {
+            let patience = self.patience(None);
+            let left: i64 = self.send(deadline.remaining(), &take, true)?;
+            self.patience(Some(patience)); // it was others who were waited for
+            match left {
+                0 => return Ok(Some(Box::new(RedisTurn { visit: self.clone(), key, holder }))),
+                ..0 => return Ok(None),
+                _ => {}
+            }
+            if deadline.remaining().is_zero() {
+                return Err(self.late("others had their turn for all of this call's time; ask again"));
+            }
+            deadline.pause(self.between(PAUSE).min(Duration::from_millis(left.unsigned_abs())));
+        }
+    }
+
     fn key(&self, name: &Name, suffix: &str) -> String {
         [&self.server.address.prefix, "{", name.as_str(), "}", suffix].concat()
+    }
+
+    fn random<const N: usize>(&self) -> Result<[u8; N], Error> {
+        let mut bytes = [0; N];
+        (self.server.random)(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Some time between the two.
+    fn between(&self, (least, most): (Duration, Duration)) -> Duration {
+        let [byte] = self.random().unwrap_or([128]);
+        least + (most - least) * u32::from(byte) / 255
     }
 
     fn late(&self, what: &str) -> Error {
@@ -373,18 +418,6 @@ fn script(text: &str) -> Cmd {
     command
 }
 
-fn random<const N: usize>() -> Result<[u8; N], Error> {
-    let mut bytes = [0; N];
-    getrandom::getrandom(&mut bytes).map_err(|_| Error::store("the system gives no random numbers"))?;
-    Ok(bytes)
-}
-
-/// Some time between the two.
-fn between((least, most): (Duration, Duration)) -> Duration {
-    let [byte] = random().unwrap_or([128]);
-    least + (most - least) * u32::from(byte) / 255
-}
-
 impl Store for RedisStore {
     fn visit(&self, timeout: Duration) -> Option<Box<dyn Store>> {
         Some(Box::new(RedisStore::visiting(self.0.server.clone(), PATIENCE.min(timeout / 2))))
@@ -447,24 +480,22 @@ impl Store for RedisStore {
             if deadline.remaining().is_zero() {
                 return Err(visit.late("others changed a document for all of this call's time; ask again"));
             }
-            deadline.pause(between((Duration::ZERO, Duration::from_millis(10))));
+            deadline.pause(visit.between((Duration::ZERO, Duration::from_millis(10))));
         }
     }
 
     fn turn(&self, name: &Name, deadline: &Deadline) -> Result<Box<dyn Turn>, Error> {
-        let turn = RedisTurn::new(self.0.clone(), name)?;
-        loop {
-            let patience = self.0.patience(None);
-            let left: u64 = turn.ask(TAKE, deadline.remaining(), LEASE)?;
-            self.0.patience(Some(patience)); // it was others who were waited for
-            if left == 0 {
-                return Ok(Box::new(turn));
-            }
-            if deadline.remaining().is_zero() {
-                return Err(self.0.late("others had their turn for all of this call's time; ask again"));
-            }
-            deadline.pause(between(PAUSE).min(Duration::from_millis(left)));
-        }
+        let turn = self.0.wait_for_turn(name, deadline, None)?;
+        turn.ok_or_else(|| Error::bug(Step::Store, "a turn was not wanted any more"))
+    }
+
+    fn turn_unless_changed(
+        &self,
+        name: &Name,
+        deadline: &Deadline,
+        seen: (&Name, Option<&[u8]>),
+    ) -> Result<Option<Box<dyn Turn>>, Error> {
+        self.0.wait_for_turn(name, deadline, Some(seen))
     }
 }
 
@@ -476,14 +507,9 @@ struct RedisTurn {
 }
 
 impl RedisTurn {
-    fn new(visit: Arc<Visit>, name: &Name) -> Result<RedisTurn, Error> {
-        let key = visit.key(name, ":turn");
-        Ok(RedisTurn { visit, key, holder: lower_hex(&random::<16>()?) })
-    }
-
-    fn ask<T: FromRedisValue>(&self, text: &str, wait: Duration, lease: Duration) -> Result<T, Error> {
-        let [lease, most] = [lease.min(LEASE_MAX), LEASE_MAX].map(|lease| lease.as_millis() as u64);
-        self.visit.ask(wait, script(text).arg(1).arg(&self.key).arg(&self.holder).arg(lease).arg(most).take())
+    fn ask(&self, text: &str, wait: Duration, lease: Duration) -> Result<i64, Error> {
+        let lease = lease.min(LEASE_MAX).as_millis() as u64;
+        self.visit.ask(wait, script(text).arg(1).arg(&self.key).arg(&self.holder).arg(lease).take())
     }
 }
 
@@ -507,6 +533,6 @@ impl Turn for RedisTurn {
 impl Drop for RedisTurn {
     fn drop(&mut self) {
         // Else it ends with its lease.
-        let _ = self.ask::<i64>(RELEASE, LEAST, Duration::ZERO);
+        let _ = self.ask(RELEASE, LEAST, Duration::ZERO);
     }
 }
