@@ -202,7 +202,7 @@ impl Cooldown {
             // They are looked up anew each time, which costs no connection.
             (ErrorKind::Quota, _) => return None,
             (ErrorKind::Timeout, _) if error.is_about_store() => return None,
-            (_, RetryClass::NotSent) => Sort::Unsent,
+            (ErrorKind::Store, _) | (_, RetryClass::NotSent) => Sort::Unsent,
             (_, RetryClass::Ambiguous) => Sort::Ambiguous,
             (_, RetryClass::Refused) => Sort::Refused,
         };

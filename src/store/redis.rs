@@ -40,7 +40,7 @@ const LEASE_MAX: Duration = Duration::from_secs(615);
 /// What nobody has changed for so long goes: a token nobody asks for, the names that a secret had before another.
 const KEPT: Duration = Duration::from_secs(366 * 86_400);
 /// A replica is to have a ledger in that time.
-const REPLICATED: Duration = Duration::from_millis(500);
+const REPLICATED: Duration = Duration::from_secs(1);
 /// How often whoever waits for a turn asks for it.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
 /// The last byte that is looked at: the one that a document cannot have.

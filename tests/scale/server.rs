@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokauth::Error;
-use tokauth::seams::{Change, Deadline, Name, Store, Turn};
+use tokauth::seams::{Change, Deadline, Hold, Name, Store, Turn};
 
 use super::engine::Engine;
 use super::sim::{EPOCH, Sim};
@@ -229,7 +229,7 @@ struct FarTurn {
 }
 
 impl Turn for FarTurn {
-    fn hold(&self, deadline: &Deadline) -> Result<bool, Error> {
+    fn hold(&self, deadline: &Deadline) -> Result<Hold, Error> {
         self.sim.sleep(WAY);
         self.near.hold(deadline)
     }

@@ -13,6 +13,9 @@ use tokauth::seams::{Clock, Event};
 
 /// 2026-11-21 00:00:00 UTC: when it begins.
 pub const EPOCH: Duration = Duration::from_secs(1_795_219_200);
+/// What a host's thread is to do.
+pub type Act = Box<dyn FnOnce() + Send>;
+
 /// A call of the library needs far less; none of this is used before it is touched.
 const STACK: usize = 256 * 1024;
 
@@ -168,7 +171,7 @@ impl Sim {
         self: &Arc<Sim>,
         end: Duration,
         moves: &mut dyn FnMut(Duration),
-        asks: &mut dyn FnMut(usize) -> Option<(u64, Box<dyn FnOnce() + Send>)>,
+        asks: &mut dyn FnMut(usize) -> Option<(u64, Act)>,
     ) {
         self.main.get_or_init(thread::current);
         while let Some((time, next)) = self.pop(end) {
