@@ -15,7 +15,8 @@
  *           TOKAUTH_ERR_TIMEOUT), and if one of them was just making the first client of the process, the child may get
  *           TOKAUTH_ERR_UNSUPPORTED for its own.
  * Blocking  Only tokauth_client_token() and tokauth_client_copy_authorization() touch the network, for at most the
- *           option timeout_ms. A name lookup runs on a short-lived thread of the library's and may outlive the call, so
+ *           option timeout_ms. (If store is in Redis, tokauth_client_new(), _with(), _invalidate(), _clear() and
+ *           _budget() ask it, for at most 3 s or half of timeout_ms.) A name lookup runs on a short-lived thread of the library's and may outlive the call, so
  *           the shared library stays mapped after dlclose() on Linux.
  * Panics    are bugs; they are caught and become TOKAUTH_ERR_INTERNAL. Out of memory aborts the process.
  * Growth    New functions, constants and statuses may come; signatures, numbers and meanings stay.
@@ -253,8 +254,9 @@ tokauth_status tokauth_config_set_log(tokauth_config *config,
                                       tokauth_destroy_fn destroy);
 
 /**
- * Judges all options together and makes a client. Reads files, does not touch the network; the config is not kept.
- * TOKAUTH_ERR_CONFIG or TOKAUTH_ERR_UNSUPPORTED name the option and what to do.
+ * Judges all options together and makes a client. Reads files; does not touch the network, but for a store in Redis;
+ * the config is not kept. TOKAUTH_ERR_CONFIG or TOKAUTH_ERR_UNSUPPORTED name the option and what to do,
+ * TOKAUTH_ERR_STORE what is wrong with the store.
  * Threads: any number at once.
  */
 tokauth_status tokauth_client_new(const tokauth_config *config, tokauth_client **out_client, tokauth_error **out_error);

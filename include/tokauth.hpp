@@ -282,7 +282,7 @@ private:
 /** One credential at one provider, with one scope and audience. Clients with equal options share one token. */
 class Client {
 public:
-    /** Judges all options together. Reads files, does not touch the network; the config is not kept. */
+    /** Judges all options together. Reads files, asks a store in Redis; the config is not kept. */
     explicit Client(const Config &config) : handle_(make(config)) {}
 
     /** A client with the options of the environment. */

@@ -74,7 +74,7 @@ fn system_random(bytes: &mut [u8]) -> Result<(), Error> {
 fn redis(url: &str, settings: &Settings, seams: &Seams) -> Result<RedisStore, Error> {
     let resolver = Resolver::new(seams.registry.lookups.clone());
     let store = RedisStore::at(url, settings.ca_file.as_deref(), resolver, seams.clock.clone(), seams.random)?;
-    match store.probe(settings.budget.is_some()) {
+    match store.probe(settings.budget.is_some(), settings.timeout) {
         Err(error) if error.retry_class() == RetryClass::NotSent => {
             settings.log.line(LogLevel::Warning, || error.to_string());
         }
@@ -84,10 +84,11 @@ fn redis(url: &str, settings: &Settings, seams: &Seams) -> Result<RedisStore, Er
 }
 
 impl Builder {
-    /// Judges all options together and makes a client. Reads files, does not touch the network.
+    /// Judges all options together and makes a client. Reads files; does not touch the network, but for a store in Redis,
+    /// which is asked whether it may be used, for at most 3 s or half of `timeout_ms`.
     ///
     /// # Errors
-    /// `Config` or `Unsupported`, naming the option and what to do.
+    /// `Config` or `Unsupported`, naming the option and what to do; `Store`: it cannot be used.
     pub fn build(&self) -> Result<Client, Error> {
         Client::join(self.clone(), Seams::system()?, None)
     }

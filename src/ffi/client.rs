@@ -74,8 +74,9 @@ unsafe fn in_passing<T>(client: *const tokauth_client, flags: u32, read: impl Fn
     client.client.peek(read) // nothing on this way panics, so nothing is to be caught
 }
 
-/// Judges all options together and makes a client. Reads files, does not touch the network; the config is not kept.
-/// TOKAUTH_ERR_CONFIG or TOKAUTH_ERR_UNSUPPORTED name the option and what to do.
+/// Judges all options together and makes a client. Reads files; does not touch the network, but for a store in Redis;
+/// the config is not kept. TOKAUTH_ERR_CONFIG or TOKAUTH_ERR_UNSUPPORTED name the option and what to do,
+/// TOKAUTH_ERR_STORE what is wrong with the store.
 /// Threads: any number at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_new(

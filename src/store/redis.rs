@@ -2,6 +2,7 @@
 
 mod address;
 mod connection;
+mod refusal;
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -18,6 +19,7 @@ use crate::response::quote;
 use crate::transport::{Http, Resolver};
 use address::Address;
 use connection::Connection;
+use refusal::Refusal;
 
 const LOAD: &str = include_str!("redis/load.lua");
 const CHANGE: &str = include_str!("redis/change.lua");
@@ -118,8 +120,8 @@ impl RedisStore {
     ///
     /// # Errors
     /// `Store`. With the class `NotSent` it may pass by itself.
-    pub(crate) fn probe(&self, budget: bool) -> Result<(), Error> {
-        let visit = RedisStore::visiting(self.0.server.clone(), PATIENCE).0;
+    pub(crate) fn probe(&self, budget: bool, timeout: Duration) -> Result<(), Error> {
+        let visit = RedisStore::visiting(self.0.server.clone(), PATIENCE.min(timeout / 2)).0;
         let name = Name::new("probe", &visit.random()?);
         let keys = ["", ":aside"].map(|suffix| visit.key(&name, suffix));
         visit.ask::<i64>(PATIENCE, script(PROBE).arg(keys.len()).arg(&keys).take())?;
@@ -356,41 +358,10 @@ impl Server {
         };
         let detail = error.detail().unwrap_or_default();
         let words = quoted(&format!("{code} {detail}"));
-        let told = Error::store(format!("{address} refuses: {words}; {}", advice(code, detail)));
-        told.with_class(if passes(code, detail) { RetryClass::NotSent } else { RetryClass::Refused })
+        let Refusal { advice, passes } = Refusal::read(code, detail);
+        let told = Error::store(format!("{address} refuses: {words}; {advice}"));
+        told.with_class(if passes { RetryClass::NotSent } else { RetryClass::Refused })
     }
-}
-
-/// What to do about what a server answered.
-fn advice(code: &str, detail: &str) -> &'static str {
-    match code {
-        "WRONGPASS" | "NOAUTH" => "check user and password of store",
-        "NOPERM" => "allow it to this user; examples/fleet.md lists all that it takes",
-        "READONLY" => "give the address of the primary, not of a replica",
-        "LOADING" | "MASTERDOWN" => "it is just starting",
-        "BUSY" => "somebody's script blocks it",
-        "OOM" => "its memory is full; raise maxmemory",
-        "MISCONF" | "NOREPLICAS" => "see to its disk and its replicas",
-        "WRONGTYPE" => "something else has that name; choose another prefix",
-        "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" | "TRYAGAIN" => {
-            "clusters are not supported; give a single server"
-        }
-        _ if detail.contains("user executing the script") => {
-            "allow it to this user; examples/fleet.md lists all that it takes"
-        }
-        _ if detail.contains("DB index") => "there is no such database; check the number in store",
-        _ if detail.contains("AUTH") || detail.contains("password") => "check user and password of store",
-        _ if detail.contains("number of clients") => "raise maxclients",
-        _ if detail.contains("unknown command") => "libtokauth needs that command, and scripts",
-        _ => "see its log",
-    }
-}
-
-/// Whether an answer may be another in a while, without anybody's doing.
-fn passes(code: &str, detail: &str) -> bool {
-    ["READONLY", "LOADING", "MASTERDOWN", "BUSY", "OOM", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN"]
-        .contains(&code)
-        || detail.contains("number of clients")
 }
 
 /// It stays so until somebody does something.
