@@ -726,8 +726,8 @@ fn a_call_makes_one_connection_and_few_commands() {
     // A miss, a token of another's, and one's own.
     for (quota, replicated, costs) in [
         (None, false, [[1, 10, 0], [1, 2, 0], [0, 0, 0]]),
-        (Some("5/month"), false, [[1, 16, 2], [1, 2, 0], [0, 0, 0]]),
-        (Some("5/month"), true, [[1, 16, 4], [1, 2, 0], [0, 0, 0]]),
+        (Some("5/month"), false, [[1, 16, 2], [1, 3, 0], [0, 0, 0]]),
+        (Some("5/month"), true, [[1, 16, 4], [1, 3, 0], [0, 0, 0]]),
     ] {
         let (primary, replica) = if replicated { pair() } else { (Engine::start(), Engine::start()) };
         let url = primary.url();
