@@ -149,7 +149,7 @@ impl Client {
                 {
                     sibling.store.clone()
                 }
-                (None, _, Place::Memory | Place::Given) => None,
+                (None, _, Place::Memory | Place::Given(_)) => None,
                 (None, _, Place::File(Some(directory))) => Some(Arc::new(FileStore::at(directory)?)),
                 (None, _, Place::File(None)) => Some(Arc::new(FileStore::in_default_place(settings.budget.is_some())?)),
                 #[cfg(feature = "redis")]

@@ -238,6 +238,11 @@ pub struct Deadline {
 }
 
 impl Deadline {
+    /// `timeout` from now, in real time: for a test of a store.
+    pub fn within(timeout: Duration) -> Deadline {
+        Deadline::after(&(Arc::new(SystemClock) as Arc<dyn Clock>), timeout)
+    }
+
     /// `timeout` from now.
     #[doc(hidden)]
     pub fn after(clock: &Arc<dyn Clock>, timeout: Duration) -> Deadline {

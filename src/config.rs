@@ -171,7 +171,11 @@ impl Builder {
     }
 
     pub(crate) fn settings(&self, sibling: Option<&Settings>) -> Result<Settings, Error> {
-        Options(&self.values).judge(self.log.clone(), self.store.is_some(), sibling)
+        Options(&self.values).judge(
+            self.log.clone(),
+            self.store.as_ref().map(|store| Arc::as_ptr(store).addr()),
+            sibling,
+        )
     }
 }
 

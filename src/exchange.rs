@@ -12,7 +12,7 @@ use crate::cache::{AHEAD_MAX, Counter, Counters, Fetched, Need, Rejected};
 use crate::clock::{Clock, Deadline, Stamp, nanos};
 use crate::cooldown::Failure;
 use crate::credential::{Fingerprint, fingerprint};
-use crate::error::{Error, ErrorKind, RetryClass, Step};
+use crate::error::{Error, ErrorKind, RetryClass};
 use crate::expiry::Lifetime;
 use crate::log::LogLevel;
 use crate::request::Random;
@@ -40,6 +40,9 @@ pub(crate) struct Exchange<'a> {
     /// What the slot holds, dead or alive, and what was rejected last: no news, where the store still has it.
     pub(crate) had: [Option<Token>; 2],
 }
+
+/// Whoever lost the turn leaves it to others for so long.
+const LOST: Duration = Duration::from_millis(50);
 
 /// The outer error is the store's: nothing was sent.
 type OrOutage<T> = Result<T, Error>;
@@ -88,13 +91,15 @@ impl Exchange<'_> {
         let shorter = Deadline::after(self.clock, AHEAD_MAX.min(deadline.remaining() / 2));
         let has_another = need == Need::Any && self.usable(&known, &self.had).is_some();
         let deadline = if has_another { &shorter } else { deadline };
+        let late = || {
+            let message = "another process's request took longer than this call may; ask again, or raise timeout_ms";
+            Err(Error::store_timeout(message).into())
+        };
+        // A change that does not answer this call is heard of once.
+        let mut hears = true;
         loop {
-            let turn = match share.turn(deadline) {
-                Err(error) if error.kind() == ErrorKind::Timeout => {
-                    let message =
-                        "another process's request took longer than this call may; ask again, or raise timeout_ms";
-                    return Ok(Err(Error::new(ErrorKind::Timeout, Step::Store, message).into()));
-                }
+            let turn = match share.turn(deadline, hears) {
+                Err(error) if error.kind() == ErrorKind::Timeout => return Ok(late()),
                 turn => turn?,
             };
             // Whoever had the turn before may have left something, or whoever has it.
@@ -102,17 +107,30 @@ impl Exchange<'_> {
                 (Some(outcome), _) => return Ok(outcome),
                 (None, known) => known,
             };
-            let Some(turn) = turn else { continue };
+            let Some(turn) = turn else {
+                hears = false;
+                continue;
+            };
             let came = || {
-                let now = share.known(deadline)?;
-                let cools = now.cooldown.binds(self.clock.since_boot(), deadline.timeout, None).is_some();
-                Ok(cools || self.came_since(&known, &now).is_some())
+                let known_now = share.known(deadline)?;
+                if let Some(met) = share.met(deadline)? {
+                    self.account.learn_of(credential, met);
+                }
+                let now = self.clock.since_boot();
+                let cools = known_now.cooldown.binds(now, deadline.timeout, None).is_some();
+                let held = self.account.holds(credential, self.settings.provider.limits.lockout, now);
+                Ok(cools || held.is_some() || self.came_since(&known, &known_now, None).is_some())
             };
             let turn = Held::new(turn, &came);
             let outcome = self.ask(secret, Some(&turn), deadline, knock || known.cooldown.is_streak());
             if !turn.is_lost() {
                 return Ok(self.remember(share, credential, &known, outcome, deadline));
             }
+            if deadline.remaining().is_zero() {
+                return Ok(late());
+            }
+            drop(turn);
+            deadline.pause(LOST);
         }
     }
 
@@ -177,7 +195,7 @@ impl Exchange<'_> {
                 let kept = Kept::new(&issued.fetched, issued.sent, issued.took);
                 let mut newer = None;
                 self.warned(share.change(deadline, &mut |known| {
-                    newer = self.came_since(before, known);
+                    newer = self.came_since(before, known, Some(&issued.sent));
                     if newer.is_some() {
                         return false;
                     }
@@ -233,12 +251,14 @@ impl Exchange<'_> {
         Err(Failure { held_until, ..failure })
     }
 
-    /// A token that came since `before`: whoever asked for it had the turn when this one's was over, by a lease that
-    /// ended in a long pause, so it is the later one.
-    fn came_since(&self, before: &Known, known: &Known) -> Option<Fetched> {
-        let (before, kept) = (before.token.as_ref(), known.token.as_ref()?);
-        let is_another = before.is_none_or(|before| before.value != kept.value);
-        self.usable(known, &[]).filter(|_| is_another).map(|(_, fetched)| fetched)
+    /// A token that came since `before`, and was asked for after `sent`: by somebody who had the turn when this one's
+    /// was over, by a lease that ended in a long pause.
+    fn came_since(&self, before: &Known, known: &Known, sent: Option<&Stamp>) -> Option<Fetched> {
+        let now = self.now();
+        let (kept, fetched) = self.usable(known, &self.had)?;
+        let is_another = before.token.as_ref().is_none_or(|before| before.value != kept.value);
+        let is_later = sent.is_none_or(|sent| kept.sent.age(&now) <= sent.age(&now));
+        (is_another && is_later).then_some(fetched)
     }
 
     /// What the store has, if it is news and will do.

@@ -60,7 +60,12 @@ impl<'a> Options<'a> {
     }
 
     /// Judges all together. Reads files, does not touch the network; a sibling shares what its client read.
-    pub(crate) fn judge(&self, log: Log, has_store: bool, sibling: Option<&Settings>) -> Result<Settings, Error> {
+    pub(crate) fn judge(
+        &self,
+        log: Log,
+        own_store: Option<usize>,
+        sibling: Option<&Settings>,
+    ) -> Result<Settings, Error> {
         let provider = match (sibling, self.source()?) {
             (Some(sibling), _) => sibling.provider.clone(),
             (None, Some(source)) => Arc::new(source.read()?),
@@ -90,7 +95,7 @@ impl<'a> Options<'a> {
         }
         let inputs = self.inputs(&provider)?;
         let (token_url, endpoint) = self.token_url(&provider, &inputs)?;
-        let (store, budget) = self.store_and_budget(&provider, has_store)?;
+        let (store, budget) = self.store_and_budget(&provider, own_store)?;
         let store_key = self.store_key(&store)?;
         let headers = self.headers(&provider, auth)?;
         let params = self.params()?;
@@ -251,8 +256,9 @@ impl<'a> Options<'a> {
         Ok((url, option))
     }
 
-    /// What is allowed, and where that and the tokens are written down. `has_store`: the program brings a store.
-    fn store_and_budget(&self, provider: &Provider, has_store: bool) -> Result<(Place, Option<Budget>), Error> {
+    /// What is allowed, and where that and the tokens are written down. `own`: where the store is that the program brings,
+    /// if it does.
+    fn store_and_budget(&self, provider: &Provider, own: Option<usize>) -> Result<(Place, Option<Budget>), Error> {
         let limited = provider.limits.quota.as_deref();
         let budget = match self.get("quota").or(limited) {
             None | Some("none") => None,
@@ -261,11 +267,14 @@ impl<'a> Options<'a> {
                     .map_err(|reason| Error::config(format!("quota {reason}; write it as {FORM}, or as none")))?,
             ),
         };
-        let place = match self.get("store") {
-            None if has_store => Place::Given,
-            Some(_) if has_store => {
+        match (own, self.get("store")) {
+            (Some(own), None) => return Ok((Place::Given(own), budget)),
+            (Some(_), Some(_)) => {
                 return Err(Error::config("store is an option, and the program brings a store; leave one of them out"));
             }
+            (None, _) => {}
+        }
+        let place = match self.get("store") {
             None if budget.is_none() && limited.is_none() => Place::Memory,
             None | Some("file") => Place::File(None),
             Some("memory") if budget.is_some() => {

@@ -49,8 +49,8 @@ pub(crate) struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Memory,
-    /// In a store that the program brings.
-    Given,
+    /// In a store that the program brings, which is there in its memory.
+    Given(usize),
     /// A directory; `None`: the usual one.
     File(Option<String>),
     /// A server's URL, which may hold a password.

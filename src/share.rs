@@ -197,13 +197,16 @@ impl<'a> Share<'a> {
     }
 
     /// Waits until no other process asks for this token, or, where refusals lock the client, with this secret. `None`:
-    /// by now something else is known of the cache key than was last.
-    pub(crate) fn turn(&self, deadline: &Deadline) -> Result<Option<Box<dyn Turn>>, Error> {
+    /// by now something else is known of the cache key than was last, which only whoever `hears` is told.
+    pub(crate) fn turn(&self, deadline: &Deadline, hears: bool) -> Result<Option<Box<dyn Turn>>, Error> {
         let name = match self.settings.provider.limits.lockout {
             Some(_) => &self.credential,
             None => &self.key,
         };
-        self.store.turn_unless_changed(name, deadline, (&self.key, self.seen.borrow().as_deref()))
+        match hears {
+            true => self.store.turn_unless_changed(name, deadline, (&self.key, self.seen.borrow().as_deref())),
+            false => self.store.turn(name, deadline).map(Some),
+        }
     }
 
     fn load<T>(

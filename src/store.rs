@@ -93,9 +93,12 @@ use std::time::Duration;
 pub use crate::clock::Deadline;
 use crate::error::Error;
 use crate::hash::lower_hex;
+#[doc(hidden)]
 pub use file::FileStore;
+#[doc(hidden)]
 pub use memory::Memory;
 #[cfg(feature = "redis")]
+#[doc(hidden)]
 pub use redis::RedisStore;
 
 /// What a document is called: a word and a hash. Letters, digits and a hyphen; it tells nobody whose it is.
@@ -146,7 +149,7 @@ pub trait Turn: Send + fmt::Debug {
     /// The request is about to leave, and its reply is awaited until `deadline`: so long nobody else has the turn.
     ///
     /// # Errors
-    /// `Store`: nobody knows.
+    /// `Store`: nobody knows. Then a request that counts does not leave, and another does.
     fn hold(&self, _deadline: &Deadline) -> Result<Hold, Error> {
         Ok(Hold::Kept)
     }
@@ -185,7 +188,7 @@ pub trait Store: Send + Sync + fmt::Debug {
         None
     }
 
-    /// The document, whole, as one writer left it; never waits for one. What is longer than a document can be is
+    /// The document, whole, as the latest writer left it; never waits for one. What is longer than a document can be is
     /// nothing of ours: then these are the first bytes, one more than it can have.
     ///
     /// # Errors
@@ -213,8 +216,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// `Store`: there are no turns here. `Timeout`: others had theirs for too long.
     fn turn(&self, name: &Name, deadline: &Deadline) -> Result<Box<dyn Turn>, Error>;
 
-    /// The same for who wants it only as long as a document is as it was `seen`. `None`: it is not any more. A store
-    /// in which a turn that nobody wants costs little may give it all the same.
+    /// The same for who wants it only as long as a document, which may be another than that of the turn, is as it was
+    /// `seen` by [`load`](Store::load). `None`: it is not any more, as the next `load` shows. A store in which a turn
+    /// that nobody wants costs little may give it all the same.
     ///
     /// # Errors
     /// As [`turn`](Store::turn).

@@ -327,7 +327,8 @@ impl Ledger {
     /// Drops what no window can need, not even if a clock was wrong by the longest.
     pub(crate) fn forget(&mut self, budget: &Budget, now: &Stamp) {
         let ((proven, _), longest) = (self.time(now), budget.longest());
-        let mut old = proven.min(millis(now.since_epoch)) - 2 * longest;
+        // Who draws on it too may have a longer window; a month is usual.
+        let mut old = proven.min(millis(now.since_epoch)) - 2 * longest.max(TOLD_MAX);
         if self.entries.len() > MANY {
             old = proven - longest - SECOND;
         }

@@ -6,7 +6,7 @@ mod refusal;
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, FromRedisValue, RedisError, RedisResult};
@@ -48,16 +48,21 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_m
 /// The last byte that is looked at: the one that a document cannot have.
 const LAST_BYTE: usize = DOCUMENT_MAX;
 
-/// A server, and one call's dealings with it. The documents are strings, `PREFIX{NAME}`; beside one are a while
-/// `PREFIX{NAME}:turn`, and `PREFIX{NAME}:aside`. The braces put the three where one server of a cluster has them all.
+/// A server. The documents are strings, `PREFIX{NAME}`; beside one are a while
+/// `PREFIX{NAME}:turn`, and `PREFIX{NAME}:aside`. The braces keep the three together where keys are spread.
 ///
 /// A turn is a lease, so that its holder may die. A holder that slept past its lease may send beside another: that is
 /// one request too many, which the ledger counts. What it then wants to write, it decides anew by what it finds.
 #[derive(Clone)]
-pub struct RedisStore(Arc<Visit>);
+pub struct RedisStore(Arc<Server>);
+
+/// One call's dealings with it.
+struct Caller(Arc<Visit>);
 
 struct Visit {
     server: Arc<Server>,
+    /// How long it waits for the server before its request, and again after.
+    patience: Duration,
     state: Mutex<State>,
 }
 
@@ -86,6 +91,12 @@ const UNSEEN: i64 = i64::MIN;
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.address.fmt(f)
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.server.address.fmt(f)
     }
 }
@@ -108,12 +119,19 @@ impl RedisStore {
         let ca_file = address.ca_file.as_deref().or(ca_file).filter(|_| address.tls);
         let http = Http::new(ca_file, None, "", false, resolver)?;
         let server = Arc::new(Server { address, http, clock, random, ahead: AtomicI64::new(UNSEEN) });
-        Ok(RedisStore::visiting(server, PATIENCE))
+        Ok(RedisStore(server))
     }
 
-    fn visiting(server: Arc<Server>, patience: Duration) -> RedisStore {
+    /// For a call that may last for `timeout`.
+    fn caller(&self, timeout: Duration) -> Caller {
+        let patience = PATIENCE.min(timeout / 2);
         let state = State { connection: None, patience, broken: None, repeated: 0 };
-        RedisStore(Arc::new(Visit { server, state: Mutex::new(state) }))
+        Caller(Arc::new(Visit { server: self.0.clone(), patience, state: Mutex::new(state) }))
+    }
+
+    /// For a call that is all by itself.
+    fn alone(&self) -> Caller {
+        self.caller(Duration::MAX)
     }
 
     /// Whether the server lets us in and do what we do, and can be trusted with a `budget`.
@@ -121,9 +139,10 @@ impl RedisStore {
     /// # Errors
     /// `Store`. With the class `NotSent` it may pass by itself.
     pub(crate) fn probe(&self, budget: bool, timeout: Duration) -> Result<(), Error> {
-        let visit = RedisStore::visiting(self.0.server.clone(), PATIENCE.min(timeout / 2)).0;
-        let name = Name::new("probe", &visit.random()?);
-        let keys = ["", ":aside"].map(|suffix| visit.key(&name, suffix));
+        let Caller(visit) = self.caller(timeout);
+        // With two names, as there are for a turn and what it is for: a cluster would not have both in one place.
+        let keys = [Name::new("probe", &visit.random()?), Name::new("probe", &visit.random()?)];
+        let keys = keys.map(|name| visit.key(&name, ""));
         visit.ask::<i64>(PATIENCE, script(PROBE).arg(keys.len()).arg(&keys).take())?;
         if budget && visit.replicas()? > 0 { visit.replicated() } else { Ok(()) }
     }
@@ -141,12 +160,12 @@ impl Visit {
     }
 
     fn send<T: FromRedisValue>(&self, wait: Duration, command: &Cmd, repeats: bool) -> Result<T, Error> {
-        let state = &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = &mut *self.lock();
         if let Some(error) = &state.broken {
             return Err(error.clone());
         }
         let began = Instant::now();
-        let until = began + wait.max(LEAST).min(state.patience);
+        let until = began + wait.min(state.patience).max(LEAST);
         let outcome = self.answer(state, until, command, repeats);
         state.patience = state.patience.saturating_sub(began.elapsed());
         outcome.inspect_err(|error| {
@@ -237,26 +256,20 @@ impl Visit {
 
     /// Waits until a replica has all that was written: a server that is cut off from its own writes for nobody.
     fn replicated(&self) -> Result<(), Error> {
-        let acknowledged: i64 =
-            self.ask_once(PATIENCE, redis::cmd("WAIT").arg(1).arg(REPLICATED.as_millis() as u64).take())?;
+        // Its answer must come in time, so that the change can be taken back.
+        let ms = REPLICATED.min(self.lock().patience / 2).as_millis() as u64;
+        let acknowledged: i64 = self.ask_once(PATIENCE, redis::cmd("WAIT").arg(&[1, ms.max(1)]).take())?;
         if acknowledged >= 1 {
             return Ok(());
         }
-        let (address, ms) = (&self.server.address, REPLICATED.as_millis());
+        let address = &self.server.address;
         Err(Error::store(format!(
             "no replica of {address} took the token budget's ledger within {ms} ms; is one cut off?"
         )))
     }
 
-    /// What it is, and is from now on.
-    fn patience(&self, new: Option<Duration>) -> Duration {
-        let state = &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.patience = new.unwrap_or(state.patience);
-        state.patience
-    }
-
-    fn repeated(&self) -> u64 {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).repeated
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `None`: the document is not as it was `seen`.
@@ -275,13 +288,12 @@ impl Visit {
         let [lease, most] = [LEASE, LEASE_MAX].map(|lease| lease.as_millis() as u64);
         let take = script(TAKE).arg(2).arg(&[&key, &document]).arg(&holder).arg(&[lease, most]).arg(ends).take();
         loop {
-            let patience = self.patience(None);
+            let patience = self.lock().patience;
             let left: i64 = self.send(deadline.remaining(), &take, true)?;
-            self.patience(Some(patience)); // it was others who were waited for
             match left {
                 0 => return Ok(Some(Box::new(RedisTurn { visit: self.clone(), key, holder }))),
                 ..0 => return Ok(None),
-                _ => {}
+                _ => self.lock().patience = patience, // it is others who are waited for
             }
             if deadline.remaining().is_zero() {
                 return Err(self.late("others had their turn for all of this call's time; ask again"));
@@ -356,7 +368,8 @@ impl Server {
             }
             return refused(format!("what answers is no {address}: {reason}; check host and port of store"));
         };
-        let detail = error.detail().unwrap_or_default();
+        // "…, with args beginning with: …": a script.
+        let detail = error.detail().unwrap_or_default().split(", with args").next().unwrap_or_default();
         let words = quoted(&format!("{code} {detail}"));
         let Refusal { advice, passes } = Refusal::read(code, detail);
         let told = Error::store(format!("{address} refuses: {words}; {advice}"));
@@ -391,7 +404,7 @@ fn script(text: &str) -> Cmd {
 
 impl Store for RedisStore {
     fn visit(&self, timeout: Duration) -> Option<Box<dyn Store>> {
-        Some(Box::new(RedisStore::visiting(self.0.server.clone(), PATIENCE.min(timeout / 2))))
+        Some(Box::new(self.caller(timeout)))
     }
 
     fn is_remote(&self) -> bool {
@@ -399,10 +412,46 @@ impl Store for RedisStore {
     }
 
     fn since_epoch(&self) -> Option<Duration> {
-        let Server { ahead, clock, .. } = &*self.0.server;
+        let Server { ahead, clock, .. } = &*self.0;
         let ahead = Some(ahead.load(Ordering::Relaxed)).filter(|ahead| *ahead != UNSEEN)?;
         let now = i64::try_from(clock.since_boot().as_millis()).unwrap_or(i64::MAX);
         u64::try_from(now.saturating_add(ahead)).ok().map(Duration::from_millis)
+    }
+
+    fn load(&self, name: &Name) -> Result<Option<Vec<u8>>, Error> {
+        self.alone().load(name)
+    }
+
+    fn change(
+        &self,
+        name: &Name,
+        deadline: &Deadline,
+        change: &mut dyn FnMut(Option<&[u8]>) -> Change,
+    ) -> Result<(), Error> {
+        self.alone().change(name, deadline, change)
+    }
+
+    fn turn(&self, name: &Name, deadline: &Deadline) -> Result<Box<dyn Turn>, Error> {
+        self.alone().turn(name, deadline)
+    }
+
+    fn turn_unless_changed(
+        &self,
+        name: &Name,
+        deadline: &Deadline,
+        seen: (&Name, Option<&[u8]>),
+    ) -> Result<Option<Box<dyn Turn>>, Error> {
+        self.alone().turn_unless_changed(name, deadline, seen)
+    }
+}
+
+impl Store for Caller {
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    fn since_epoch(&self) -> Option<Duration> {
+        RedisStore(self.0.server.clone()).since_epoch()
     }
 
     fn load(&self, name: &Name) -> Result<Option<Vec<u8>>, Error> {
@@ -433,7 +482,7 @@ impl Store for RedisStore {
             }
             // A replica vouches for what came by the connection on which it is asked.
             let replicas = if name.lasts() { visit.replicas()? } else { 0 };
-            let repeated = visit.repeated();
+            let repeated = visit.lock().repeated;
             if visit.replace(name, before.as_deref(), &change, (deadline.remaining(), replicas == 0))? {
                 let Change::Put(new) = change else { return Ok(()) };
                 let replicated = if replicas > 0 { visit.replicated() } else { Ok(()) };
@@ -445,7 +494,7 @@ impl Store for RedisStore {
                 return replicated;
             }
             put = match change {
-                Change::Put(new) if visit.repeated() > repeated => Some(new),
+                Change::Put(new) if visit.lock().repeated > repeated => Some(new),
                 _ => None,
             };
             if deadline.remaining().is_zero() {
@@ -493,9 +542,15 @@ impl fmt::Debug for RedisTurn {
 impl Turn for RedisTurn {
     fn hold(&self, deadline: &Deadline) -> Result<Hold, Error> {
         let lease = deadline.remaining().saturating_add(LEASE_AFTER);
-        self.ask(HOLD, deadline.remaining(), lease).map(|held: i64| match held {
-            2 => Hold::Kept,
-            1 => Hold::Regained,
+        let repeated = self.visit.lock().repeated;
+        let held = self.ask(HOLD, deadline.remaining(), lease)?;
+        let mut state = self.visit.lock();
+        // What the request brings is to be written down, however slow the server was until now.
+        state.patience = self.visit.patience;
+        Ok(match held {
+            // Of a command that was sent twice, the second finds what the first did.
+            2 if state.repeated == repeated => Hold::Kept,
+            1 | 2 => Hold::Regained,
             _ => Hold::Lost,
         })
     }

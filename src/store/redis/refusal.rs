@@ -22,6 +22,7 @@ impl Refusal {
             "MISCONF" | "NOREPLICAS" => passes("see to its disk and its replicas"),
             _ if detail.contains("number of clients") => passes("raise maxclients"),
             "WRONGPASS" | "NOAUTH" => stays(LOGIN),
+            "DENIED" => stays("it is in protected mode; give it a password"),
             "NOPERM" => stays(RIGHTS),
             "WRONGTYPE" => stays("something else has that name; choose another prefix"),
             "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" | "TRYAGAIN" => {
