@@ -193,7 +193,10 @@ impl Ledger {
             self.prove(time, now);
         } else {
             (self.claimed, self.tried) = (point(time, now), id);
-            at = at.max(self.entries.last().map_or(0, |last| last.at));
+            // It may be as late as the wall clock says after all: then it counts in a window that has just begun, also
+            // for the boot that proved the time, which goes on by that.
+            let ahead = if self.proven.since_epoch.is_zero() { 0 } else { AHEAD };
+            at = (at + ahead).min(LAST).max(self.entries.last().map_or(0, |last| last.at));
         }
         let entry = Entry { id, at };
         self.spend(entry);
@@ -583,6 +586,17 @@ mod tests {
             assert_eq!(lost.standing(&month, &odd(2, DEC + 9, DEC)).remaining, 1, "by the boot clock");
             assert_eq!(lost.standing(&month, &odd(3, DEC - D, DEC + 361 + D)).remaining, 1);
         }
+    }
+
+    /// Its reply was lost, and the machine that proved the time goes on by that.
+    #[test]
+    fn a_request_of_another_machine_counts_in_the_window_that_may_have_begun() {
+        let month = budget("2/month");
+        let mut ledger = full();
+        ledger.reserve(&month, &moment(DEC - 3600), 1).unwrap();
+        ledger.settle(1, Some(DEC - 3600), &[], &moment(DEC - 3600));
+        ledger.reserve(&month, &odd(2, DEC + 120, DEC + 120), 2).unwrap();
+        assert_eq!(ledger.standing(&month, &moment(DEC + 600)).remaining, 1);
     }
 
     #[test]
