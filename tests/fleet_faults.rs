@@ -360,12 +360,16 @@ fn a_cache_keeps_no_ledger() {
     assert!(text.contains("does not tell its maxmemory_policy in INFO"), "{text}");
 }
 
-/// The line of the page that makes a user, and the commands that it allows, but for AUTH, which nobody can be denied.
-fn user_of_the_page() -> (String, Vec<String>) {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/fleet.md")).unwrap();
-    let line = page.lines().find(|line| line.starts_with("ACL SETUSER tokauth ")).expect("the page has the line");
-    let rights = line.split(' ').filter_map(|word| word.strip_prefix('+')).filter(|right| *right != "auth");
-    (line.replace("PASSWORD", PASSWORD), rights.map(str::to_owned).collect())
+/// The page for whoever sets up a server.
+fn page() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/fleet.md")).unwrap()
+}
+
+/// The user that the page gives the library.
+fn user() -> String {
+    let page = page();
+    let (_, line) = page.split_once("\nACL SETUSER tokauth ").unwrap();
+    line.lines().next().unwrap().replace("PASSWORD", PASSWORD)
 }
 
 /// All that clients do: a token, one that is rejected, all forgotten, a document that is none of ours.
@@ -384,10 +388,12 @@ fn does_everything(world: &World, builder: &Builder, engine: &Engine) {
 }
 
 #[test]
-fn a_user_needs_what_the_page_lists_and_each_right_is_missed_at_once() {
-    let (primary, (user, rights)) = (Engine::start(), user_of_the_page());
-    primary.tell::<String>(&user);
-    let in_first = |rest: &str| format!("redis://tokauth:{PASSWORD}@127.0.0.1:{}{rest}", primary.port);
+fn a_user_needs_what_the_page_lists_and_each_command_is_missed_at_once() {
+    let primary = Engine::start();
+    let allowed = user();
+    let set_user = |rules: &str| primary.tell::<String>(&format!("ACL SETUSER me reset {rules}"));
+    set_user(&allowed);
+    let in_first = |rest: &str| format!("redis://me:{PASSWORD}@127.0.0.1:{}{rest}", primary.port);
     let world = World::new();
     does_everything(&world, &oauth2().store(in_first("")).quota(BUDGET), &primary);
     assert!(!world.lines.all().contains("permission"));
@@ -399,19 +405,47 @@ fn a_user_needs_what_the_page_lists_and_each_right_is_missed_at_once() {
     }
     let mut me = redis::Client::open(in_first("/1")).unwrap().get_connection().unwrap();
     redis::cmd("WAIT").arg(&["1", "1"]).query::<i64>(&mut me).unwrap();
-    assert!(rights.len() > 10, "{rights:?}");
-    for missing in &rights {
-        // Without all, and then with the others.
-        primary.tell::<String>(&user.replacen(&format!(" +{missing}"), "", 1));
+    let commands: Vec<_> = allowed.split(' ').filter_map(|rule| rule.strip_prefix('+')).collect();
+    assert!(commands.len() > 12, "{allowed}");
+    // From AUTH nobody can be kept.
+    for missing in commands.into_iter().filter(|command| *command != "auth") {
+        set_user(&format!("{allowed} -{missing}"));
         let builder = oauth2().store(in_first("/1")).quota(BUDGET).client_id(missing);
         let text = refusal(missing, &builder);
-        let in_script = !["eval", "select", "info", "wait"].contains(&&**missing);
+        let in_script = !["eval", "select", "info", "wait"].contains(&missing);
         let words = match in_script {
             true => "The user executing the script can't run this command".to_owned(),
             false => format!("NOPERM this user has no permissions to run the '{missing}' command"),
         };
         assert!(text.contains(&words) && text.contains("allow it to this user"), "{missing}: {text}");
     }
+}
+
+/// So that a test notices if another setting is advised.
+#[test]
+fn a_server_as_the_page_sets_it_up_keeps_a_ledger() {
+    let page = page();
+    let names: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split([' ', '`']).next()).collect();
+    assert_eq!(names, ["maxmemory-policy", "appendonly", "min-replicas-to-write", "maxclients"]);
+    let url = page.lines().find_map(|line| line.strip_prefix("store=")).unwrap();
+    let mut engine = Engine::with(&["--maxmemory-policy", "noeviction", "--appendonly", "yes"]);
+    engine.tell::<String>(&format!("ACL SETUSER tokauth {}", user()));
+    let at = format!("127.0.0.1:{}", engine.port);
+    let url = url.replace("rediss", "redis").replace("PASSWORD", PASSWORD).replace("redis.example:6379", &at);
+    let builder = oauth2().store(url).quota(BUDGET);
+    let world = World::new();
+    assert_eq!(value(&world.client(&builder)), "canary-token-1");
+    engine.tell::<()>("CONFIG SET appendfsync always");
+    value(&world.sibling().client(&builder.clone().scope("another")));
+    engine.start_again();
+    engine.tell::<String>(&format!("ACL SETUSER tokauth {}", user()));
+    let restarted = world.sibling().client(&builder);
+    assert_eq!(value(&restarted), "canary-token-1");
+    assert_eq!(restarted.0.budget().unwrap().unwrap().requests, 998, "it outlived the restart");
+    engine.tell::<()>("CONFIG SET min-replicas-to-write 1");
+    let error = world.sibling().client(&builder.scope("a third")).token().unwrap_err();
+    assert!(error.kind() == ErrorKind::Store && error.to_string().contains("NOREPLICAS"), "{error}");
+    assert_eq!(world.provider.count(), 2);
 }
 
 // ---- TLS ----
