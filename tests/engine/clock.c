@@ -1,7 +1,9 @@
 /* Preloaded into a server, so that a test sets the time of day that it sees: two 64-bit numbers in the file that
-   TEST_CLOCK names. The first: microseconds to add to the time, or the time itself where the second is not 0. */
+   TEST_CLOCK names. The first: microseconds to add to the time, or the time itself where the second is not 0.
+   And so that the server ends with the test, even if that is killed: it holds the other end of standard input. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -12,12 +14,21 @@
 
 static volatile int64_t *set;
 
+static void *ends_with_the_test(void *nothing) {
+    char byte;
+    while (read(0, &byte, 1) > 0) {}
+    _exit(98);
+    return nothing;
+}
+
 __attribute__((constructor)) static void begin(void) {
     const char *path = getenv("TEST_CLOCK");
     int file = path ? open(path, O_RDONLY) : -1;
     void *map = file < 0 ? MAP_FAILED : mmap(0, 16, PROT_READ, MAP_SHARED, file, 0);
     if (map == MAP_FAILED) _exit(99);
     set = map;
+    pthread_t thread;
+    if (pthread_create(&thread, 0, ends_with_the_test, 0)) _exit(97);
 }
 
 int clock_gettime(clockid_t clock, struct timespec *time) {

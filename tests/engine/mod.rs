@@ -26,16 +26,17 @@ pub struct Engine {
 
 /// The server's clock, for [`Engine`]s to see another time of day.
 fn clock() -> &'static str {
-    static BUILT: OnceLock<(TempDir, String)> = OnceLock::new();
-    let (_, path) = BUILT.get_or_init(|| {
-        let place = TempDir::new();
-        let library = place.join("clock.so");
+    static BUILT: OnceLock<String> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        // Nobody would remove it from a directory of its own, which a static never drops.
+        let library = concat!(env!("CARGO_TARGET_TMPDIR"), "/clock.so").to_owned();
+        let new = format!("{library}.{}", std::process::id());
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engine/clock.c");
-        let built = Command::new("gcc").args(["-shared", "-fPIC", "-O1", "-o", &library, source]).status();
+        let built = Command::new("gcc").args(["-shared", "-fPIC", "-pthread", "-O1", "-o", &new, source]).status();
         assert!(built.expect("gcc is missing; install it (Debian: gcc libc6-dev)").success());
-        (place, library)
-    });
-    path
+        std::fs::rename(new, &library).unwrap();
+        library
+    })
 }
 
 impl Engine {
@@ -65,7 +66,7 @@ impl Engine {
         let mut command = Command::new(&program);
         command.args(["--bind", "127.0.0.1 -::1", "--port", &port.to_string(), "--dir", &place.join("")]);
         command.args(["--logfile", &place.join("log"), "--save", "", "--appendonly", "no"]);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env("LD_PRELOAD", clock()).env("TEST_CLOCK", place.join("clock"));
         command.spawn().unwrap_or_else(|e| match e.kind() {
             Io::NotFound => panic!("{program} is missing; install it (Debian: apt-get install redis-server)"),
