@@ -258,5 +258,10 @@ pub fn pair() -> (Engine, Engine) {
         replica.tell::<String>("INFO replication").contains("master_link_status:up")
             && primary.tell::<String>("INFO replication").contains("state=online")
     });
+    // It is told of what is written only once it has asked for it, which takes it up to a second.
+    let mut own = primary.connection();
+    redis::cmd("SET").arg(&["known", "?", "PX", "1"]).exec(&mut own).unwrap();
+    assert_eq!(redis::cmd("WAIT").arg(&[1, 0]).query(&mut own), Ok(1));
+    redis::cmd("DEL").arg("known").exec(&mut own).unwrap();
     (primary, replica)
 }
