@@ -16,8 +16,8 @@
  *           TOKAUTH_ERR_UNSUPPORTED for its own.
  * Blocking  Only tokauth_client_token() and tokauth_client_copy_authorization() touch the network, for at most the
  *           option timeout_ms. (If store is in Redis, tokauth_client_new(), _with(), _invalidate(), _clear() and
- *           _budget() ask it, for at most 3 s or half of timeout_ms.) A name lookup runs on a short-lived thread of the library's and may outlive the call, so
- *           the shared library stays mapped after dlclose() on Linux.
+ *           _budget() ask it, for at most 3 s or half of timeout_ms.) A name lookup runs on a short-lived thread of the
+ *           library's and may outlive the call, so the shared library stays mapped after dlclose() on Linux.
  * Panics    are bugs; they are caught and become TOKAUTH_ERR_INTERNAL. Out of memory aborts the process.
  * Growth    New functions, constants and statuses may come; signatures, numbers and meanings stay.
  *
