@@ -16,7 +16,7 @@
  *           TOKAUTH_ERR_UNSUPPORTED for its own.
  * Blocking  Only tokauth_client_token() and tokauth_client_copy_authorization() touch the network, for at most the
  *           option timeout_ms. (If store is in Redis, tokauth_client_new(), _with(), _invalidate(), _clear() and
- *           _budget() ask it, for at most 3 s or half of timeout_ms.) A name lookup runs on a short-lived thread of the
+ *           _budget() ask it, within that time.) A name lookup runs on a short-lived thread of the
  *           library's and may outlive the call, so the shared library stays mapped after dlclose() on Linux.
  * Panics    are bugs; they are caught and become TOKAUTH_ERR_INTERNAL. Out of memory aborts the process.
  * Growth    New functions, constants and statuses may come; signatures, numbers and meanings stay.
@@ -40,7 +40,8 @@
 #define TOKAUTH_VERSION_STRING "0.1.0"
 
 /**
- * Flag: only a token that is there already. Never sends, never waits; TOKAUTH_ERR_NOT_CACHED if there is none.
+ * Flag: only a token that is there already, here or in a store on this machine. Never sends, never waits;
+ * TOKAUTH_ERR_NOT_CACHED if there is none.
  */
 #define TOKAUTH_CACHED_ONLY 1
 

@@ -179,7 +179,8 @@ impl Client {
     /// shares the token too.
     ///
     /// # Errors
-    /// `Config` for `provider`, `provider_file` and the credential's options; else as [`Builder::build`].
+    /// `Config` for `provider`, `provider_file` and the credential's options; else as [`Builder::build`], a store in Redis
+    /// included.
     pub fn with(&self, name: &str, value: Option<&str>) -> Result<Client, Error> {
         let inner = &*self.0;
         Client::join(inner.builder.sibling(name, value)?, inner.seams.clone(), Some(inner))
@@ -205,7 +206,8 @@ impl Client {
         membership.slot.peek((coarse, &seams.clock), &settings.wishes, |snapshot| read(&snapshot.token))
     }
 
-    /// A usable token that is there already; never sends, never waits.
+    /// A usable token that is there already; never sends, never waits. It looks into a store on this machine, not into
+    /// Redis.
     ///
     /// # Errors
     /// `NotCached`.

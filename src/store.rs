@@ -10,7 +10,7 @@
 //!
 //! ```
 //! use std::collections::HashMap;
-//! use std::sync::{Arc, Condvar, Mutex};
+//! use std::sync::{Arc, Condvar, Mutex, PoisonError};
 //!
 //! use tokauth::store::{Change, Deadline, Name, Store, Turn};
 //! use tokauth::{Client, Error};
@@ -28,14 +28,15 @@
 //!
 //! impl Drop for MyTurn {
 //!     fn drop(&mut self) {
-//!         self.0.0.lock().unwrap().retain(|name| *name != self.1);
+//!         self.0.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|name| *name != self.1);
 //!         self.0.1.notify_all();
 //!     }
 //! }
 //!
 //! impl Store for Shared {
 //!     fn load(&self, name: &Name) -> Result<Option<Vec<u8>>, Error> {
-//!         Ok(self.documents.lock().unwrap().get(name.as_str()).cloned())
+//!         let documents = self.documents.lock().unwrap_or_else(PoisonError::into_inner);
+//!         Ok(documents.get(name.as_str()).cloned())
 //!     }
 //!
 //!     fn change(
@@ -44,7 +45,7 @@
 //!         _: &Deadline,
 //!         change: &mut dyn FnMut(Option<&[u8]>) -> Change,
 //!     ) -> Result<(), Error> {
-//!         let mut documents = self.documents.lock().unwrap();
+//!         let mut documents = self.documents.lock().unwrap_or_else(PoisonError::into_inner);
 //!         let key = name.as_str().to_owned();
 //!         match change(documents.get(&key).map(Vec::as_slice)) {
 //!             Change::Keep => {}
@@ -62,8 +63,9 @@
 //!     fn turn(&self, name: &Name, deadline: &Deadline) -> Result<Box<dyn Turn>, Error> {
 //!         let (turns, changed) = &*self.turns;
 //!         let taken = |turns: &mut Vec<String>| turns.iter().any(|taken| taken == name.as_str());
-//!         let waited = changed.wait_timeout_while(turns.lock().unwrap(), deadline.remaining(), taken);
-//!         let (mut turns, waited) = waited.unwrap();
+//!         let turns = turns.lock().unwrap_or_else(PoisonError::into_inner);
+//!         let waited = changed.wait_timeout_while(turns, deadline.remaining(), taken);
+//!         let (mut turns, waited) = waited.unwrap_or_else(PoisonError::into_inner);
 //!         if waited.timed_out() {
 //!             return Err(Error::store_timeout("others had their turn for too long"));
 //!         }

@@ -28,9 +28,9 @@ use process::{Process, options, wait_until, with};
 use rustix::process::Signal;
 use site::{DAY, Site, audience, budgeted, left, pair, plain, value};
 use standin::Standin;
-use tokauth::ErrorKind;
-use tokauth::seams::{Deadline, Seams, Store, redis_store};
-use world::{Act, NOW, S, oauth2};
+use tokauth::seams::{Deadline, Seams, Store, redis_store, redis_store_over};
+use tokauth::{Error, ErrorKind};
+use world::{Act, NOW, S, World, oauth2};
 
 #[test]
 fn a_redis_is_a_store() {
@@ -360,6 +360,24 @@ fn a_lost_answer_changes_nothing_twice() {
         assert_eq!((site.requests(), left(&client)), (1, Some(4)), "{words:?}");
         assert_eq!(turn(&site.engine), None, "{words:?}");
         assert_eq!(site.token(&budgeted("5/month")), "canary-token-1", "{words:?}");
+    }
+}
+
+/// A replica vouches only for what came by the connection on which it is asked.
+#[test]
+fn where_there_is_a_replica_no_request_leaves_after_a_lost_answer() {
+    for words in [&["Puts a document", "tokauth ledger"][..], &["\r\nWAIT\r\n"]] {
+        let (primary, _replica) = pair();
+        let way = Forwarder::to(primary.port);
+        let site = Site::at(primary, way.url());
+        site.server_runs();
+        let client = site.process().client(&budgeted("5/month"));
+        way.loses_the_answer_to(words);
+        assert_eq!(client.token().unwrap_err().kind(), ErrorKind::Store, "{words:?}");
+        assert_eq!((way.lost(), site.requests()), (1, 0), "{words:?}");
+        site.advance(S * 60);
+        site.server_runs();
+        assert_eq!(value(&client), "canary-token-1", "{words:?}");
     }
 }
 
@@ -736,6 +754,39 @@ fn a_call_makes_one_connection_and_few_commands() {
         let calls = [&first, &second, &second].map(|client| cost(&site.engine, || drop(value(client))));
         assert_eq!(calls, costs, "quota {quota:?}, replicated {replicated}");
         drop(replica);
+    }
+}
+
+/// G-19.
+#[test]
+fn who_waits_asks_every_50_to_250_ms_as_chance_will_have_it() {
+    let engine = Engine::start();
+    let _held = redis_store(&engine.url(), Seams::system().unwrap().clock).unwrap().turn(&name(0), &enough()).unwrap();
+    fn filled<const WITH: u8>(bytes: &mut [u8]) -> Result<(), Error> {
+        bytes.fill(WITH);
+        Ok(())
+    }
+    for (random, asks) in [(filled::<0> as fn(&mut [u8]) -> _, 79..=82), (filled::<255>, 16..=18)] {
+        let mut seams = World::new().seams;
+        seams.random = random;
+        let store = redis_store_over(&engine.url(), &seams).unwrap();
+        let before = engine.count("eval");
+        assert_late(store.turn(&name(0), &Deadline::after(&seams.clock, S * 4)));
+        let asked = engine.count("eval") - before;
+        assert!(asks.contains(&asked), "{asked}");
+    }
+}
+
+/// The server's time is asked for on each connection.
+#[test]
+fn a_server_s_new_time_is_known_with_the_next_call() {
+    let engine = Engine::start();
+    let store = redis_store(&engine.url(), World::new().seams.clock).unwrap();
+    assert_eq!(store.since_epoch(), None);
+    for time in [S * NOW as u32, S * (NOW as u32 + 7), S * (NOW as u32 - 3600)] {
+        engine.stop_clock_at(time);
+        store.visit(S * 60).unwrap().load(&name(0)).unwrap();
+        assert_eq!(store.since_epoch(), Some(time));
     }
 }
 

@@ -16,7 +16,8 @@ pub struct tokauth_client {
     client: Client,
 }
 
-/// Flag: only a token that is there already. Never sends, never waits; TOKAUTH_ERR_NOT_CACHED if there is none.
+/// Flag: only a token that is there already, here or in a store on this machine. Never sends, never waits;
+/// TOKAUTH_ERR_NOT_CACHED if there is none.
 pub const TOKAUTH_CACHED_ONLY: u32 = 1;
 /// Flag: a token asked for after this call began, for a person who presses a button. In the pause after a failure that
 /// failure, and for a while after a rejected token was replaced the latest token.

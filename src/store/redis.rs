@@ -63,6 +63,8 @@ struct Visit {
     server: Arc<Server>,
     /// How long it waits for the server before its request, and again after.
     patience: Duration,
+    /// When the call is to be over.
+    ends: Option<Instant>,
     state: Mutex<State>,
 }
 
@@ -124,9 +126,9 @@ impl RedisStore {
 
     /// For a call that may last for `timeout`.
     fn caller(&self, timeout: Duration) -> Caller {
-        let patience = PATIENCE.min(timeout / 2);
+        let (patience, ends) = (PATIENCE.min(timeout / 2), Instant::now().checked_add(timeout));
         let state = State { connection: None, patience, broken: None, repeated: 0 };
-        Caller(Arc::new(Visit { server: self.0.clone(), patience, state: Mutex::new(state) }))
+        Caller(Arc::new(Visit { server: self.0.clone(), patience, ends, state: Mutex::new(state) }))
     }
 
     /// For a call that is all by itself.
@@ -165,7 +167,8 @@ impl Visit {
             return Err(error.clone());
         }
         let began = Instant::now();
-        let until = began + wait.min(state.patience).max(LEAST);
+        let left = self.ends.map_or(wait, |ends| ends.saturating_duration_since(began));
+        let until = began + wait.min(state.patience).min(left).max(LEAST);
         let outcome = self.answer(state, until, command, repeats);
         state.patience = state.patience.saturating_sub(began.elapsed());
         outcome.inspect_err(|error| {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tokauth::seams::{Change, Clock, DOCUMENT_MAX, Deadline, Name, Seams, Store};
+use tokauth::seams::{Change, Clock, DOCUMENT_MAX, Deadline, Hold, Name, Seams, Store};
 use tokauth::{Error, ErrorKind};
 
 use crate::world::{S, World};
@@ -25,6 +25,8 @@ const BEHAVIOURS: &[(&str, Behaviour)] = &[
     ("a reader sees no mixture and no gap", a_reader_sees_whole_documents),
     ("one caller has the turn at a time", turns_exclude),
     ("a turn ends with its drop", a_turn_ends_with_its_drop),
+    ("a turn is its holder's while the request is under way", a_turn_lasts_for_its_request),
+    ("who wants a turn while a document is as it was gets it then", a_turn_may_be_wanted_for_a_while),
     ("the wait for a turn ends at the deadline", the_wait_for_a_turn_ends),
     ("a turn and the wait for it keep nobody from loading and changing", a_turn_blocks_no_change),
     ("one name has nothing to do with another", names_are_independent),
@@ -197,6 +199,34 @@ fn a_turn_ends_with_its_drop(make: Maker<'_>, [name, _]: &[Name; 2]) {
     drop(one);
     thread::spawn(|| drop(turn)).join().unwrap();
     drop(other.turn(name, &at_once()).unwrap());
+}
+
+fn a_turn_lasts_for_its_request(make: Maker<'_>, [name, _]: &[Name; 2]) {
+    let (one, other) = (make(), make());
+    let turn = one.turn(name, &at_once()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(turn.hold(&enough()).unwrap(), Hold::Kept);
+        assert_late(other.turn(name, &at_once()));
+    }
+    drop(turn);
+    drop(other.turn(name, &at_once()).unwrap());
+}
+
+fn a_turn_may_be_wanted_for_a_while(make: Maker<'_>, [name, document]: &[Name; 2]) {
+    let (one, other) = (make(), make());
+    for seen in [None, Some(&b"a document"[..])] {
+        if let Some(seen) = seen {
+            put(&*other, document, seen).unwrap();
+        }
+        let turn = one.turn_unless_changed(name, &at_once(), (document, seen)).unwrap();
+        assert!(turn.is_some(), "it is as it was: {seen:?}");
+        let waited = other.turn_unless_changed(name, &at_once(), (document, seen));
+        assert_late(waited.map(drop));
+        drop(turn);
+        // Whether it is given or not, nobody has it afterwards.
+        drop(one.turn_unless_changed(name, &at_once(), (document, Some(b"another"))).unwrap());
+        drop(other.turn(name, &at_once()).unwrap());
+    }
 }
 
 fn the_wait_for_a_turn_ends(make: Maker<'_>, [name, _]: &[Name; 2]) {

@@ -181,6 +181,18 @@ impl Store for Way {
         let turn = Some(self.store().turn(name, deadline)?);
         Ok(Box::new(WayTurn { way: self.clone(), turn }))
     }
+
+    fn turn_unless_changed(
+        &self,
+        name: &Name,
+        deadline: &Deadline,
+        seen: (&Name, Option<&[u8]>),
+    ) -> Result<Option<Box<dyn Turn>>, Error> {
+        self.step()?;
+        fails(&self.faults.full)?;
+        let turn = self.store().turn_unless_changed(name, deadline, seen)?;
+        Ok(turn.map(|turn| Box::new(WayTurn { way: self.clone(), turn: Some(turn) }) as Box<dyn Turn>))
+    }
 }
 
 #[derive(Debug)]
