@@ -191,3 +191,91 @@ fn a_turn_that_nobody_can_vouch_for_stops_only_requests_that_count() {
     world.clock.advance(S * 60);
     assert_eq!(value(&client), "canary-token-1");
 }
+
+/// A store that has but one answer to whoever wants to ask.
+#[derive(Clone, Debug)]
+struct Stubborn {
+    documents: Memory,
+    /// That the turn was lost; else, that the document has changed.
+    loses: bool,
+    /// How often it said so.
+    said: Arc<AtomicUsize>,
+}
+
+impl Stubborn {
+    fn says_so(&self) {
+        assert!(self.said.fetch_add(1, Ordering::SeqCst) < 1000, "this is a spin");
+    }
+}
+
+impl Store for Stubborn {
+    fn load(&self, name: &Name) -> Result<Option<Vec<u8>>, Error> {
+        self.documents.load(name)
+    }
+
+    fn change(
+        &self,
+        name: &Name,
+        deadline: &Deadline,
+        change: &mut dyn FnMut(Option<&[u8]>) -> Change,
+    ) -> Result<(), Error> {
+        self.documents.change(name, deadline, change)
+    }
+
+    fn turn(&self, _: &Name, _: &Deadline) -> Result<Box<dyn Turn>, Error> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn turn_unless_changed(
+        &self,
+        name: &Name,
+        deadline: &Deadline,
+        _: (&Name, Option<&[u8]>),
+    ) -> Result<Option<Box<dyn Turn>>, Error> {
+        if self.loses {
+            return self.turn(name, deadline).map(Some);
+        }
+        self.says_so();
+        Ok(None)
+    }
+}
+
+impl Turn for Stubborn {
+    fn hold(&self, _: &Deadline) -> Result<Hold, Error> {
+        if self.loses {
+            self.says_so();
+            return Ok(Hold::Lost);
+        }
+        Ok(Hold::Kept)
+    }
+}
+
+fn stubborn(loses: bool) -> (World, Arc<AtomicUsize>) {
+    let said = Arc::<AtomicUsize>::default();
+    (World::with_store(Stubborn { documents: Memory::default(), loses, said: said.clone() }), said)
+}
+
+/// As one does whose loads lag behind its turns.
+#[test]
+fn a_store_that_always_says_that_a_document_has_changed_is_heard_once_a_request() {
+    for builder in [oauth2(), calenso()] {
+        let (world, said) = stubborn(false);
+        let client = world.client(&builder);
+        assert_eq!(value(&client), "canary-token-1");
+        assert_eq!((world.provider.count(), said.load(Ordering::SeqCst)), (1, 1));
+    }
+}
+
+#[test]
+fn a_store_that_always_says_that_the_turn_is_lost_ends_the_call_at_its_deadline_and_not_in_a_spin() {
+    for builder in [oauth2(), calenso()] {
+        for timeout in [1000, 5000] {
+            let (world, said) = stubborn(true);
+            let client = world.client(&builder.clone().timeout_ms(timeout.to_string()));
+            assert_eq!(client.token().unwrap_err().kind(), ErrorKind::Timeout);
+            assert_eq!(world.provider.count(), 0);
+            let (most, said) = (timeout / 50, said.load(Ordering::SeqCst));
+            assert!((most / 2..=most + 1).contains(&said), "asked {said} times in {timeout} ms");
+        }
+    }
+}
