@@ -598,6 +598,27 @@ fn what_no_window_needs_is_forgotten_by_a_process_that_lives_for_years_too() {
     assert!(lines < 100, "{lines}");
 }
 
+/// In its own process and in others.
+#[test]
+fn a_client_with_a_short_window_forgets_nothing_that_a_month_of_the_same_client_id_needs() {
+    for apart in [false, true] {
+        let (world, _) = worlds();
+        let client = |quota: &str, audience: &str| {
+            let process = if apart { world.sibling() } else { world.clone() };
+            process.client(&calenso().set("quota", quota).audience(format!("https://{audience}.example")))
+        };
+        for audience in ["a", "b", "c"] {
+            value(&client("5/month", audience));
+        }
+        world.clock.advance(S * HOUR);
+        value(&client("10/1s", "d"));
+        for process in [&world, &world.sibling()] {
+            let month = process.client(&calenso().set("quota", "5/month").audience("https://e.example"));
+            assert_eq!(budget(&month).0, 1, "apart {apart}");
+        }
+    }
+}
+
 /// After quiet days the ledger's time is late.
 #[test]
 fn a_request_lost_at_the_turn_of_a_month_counts_in_the_one_it_was_sent_in() {
