@@ -570,3 +570,18 @@ fn a_program_may_bring_its_store() {
     assert_eq!(twice.kind(), ErrorKind::Config);
     assert!(twice.to_string().contains("leave one of them out"), "{twice}");
 }
+
+/// What one program keeps in two places is to be in both.
+#[test]
+fn clients_of_two_stores_of_a_program_share_nothing_and_those_of_one_do() {
+    let (world, shelves) = (World::new(), [Shelf::default(), Shelf::default()]);
+    let stores = shelves.each_ref().map(|shelf| Arc::new(shelf.clone()));
+    for round in 0..2 {
+        for (number, store) in stores.iter().enumerate() {
+            let client = world.client(&oauth2().share_through(store.clone()));
+            assert_eq!(value(&client), format!("canary-token-{}", number + 1), "round {round}");
+        }
+    }
+    assert_eq!(shelves.map(|shelf| shelf.documents.documents().len()), [1, 1]);
+    assert_eq!(world.provider.count(), 2);
+}
