@@ -29,8 +29,8 @@ use rustix::process::Signal;
 use site::{DAY, Site, audience, budgeted, left, pair, plain, value};
 use standin::Standin;
 use tokauth::seams::{Deadline, Seams, Store, redis_store, redis_store_over};
-use tokauth::{Error, ErrorKind};
-use world::{Act, NOW, S, World, oauth2};
+use tokauth::{Client, Error, ErrorKind};
+use world::{Act, NOW, S, SECRET, World, oauth2};
 
 #[test]
 fn a_redis_is_a_store() {
@@ -184,6 +184,49 @@ fn who_slept_past_its_turn_before_it_sent_sends_nothing_and_has_the_others_token
         assert_eq!(site.requests(), 1);
         assert_eq!(left(&client), quota.map(|_| 4));
     }
+}
+
+/// G-06: and the answer that would have told it so is lost, so that it asks again.
+#[test]
+fn a_lost_answer_does_not_hide_that_a_turn_was_over() {
+    for quota in [None, Some("5/month")] {
+        let engine = Engine::start();
+        let (direct, way) = (engine.url(), Arc::new(Forwarder::to(engine.port)));
+        let (site, builder) = (Site::at(engine, way.url()), plain(quota));
+        let machine = site.machine(site.now(), 1000);
+        let (sleeper, there, other, loses) = (site.process(), site.clone(), builder.clone(), way.clone());
+        sleeper.before_it_sends(move || {
+            there.server_passes(S * 6);
+            assert_eq!(value(&there.process_at(&direct, &machine).client(&other)), "canary-token-1");
+            loses.loses_the_answer_to(&["Makes a turn last", "token-"]);
+        });
+        let client = sleeper.client(&builder);
+        assert_eq!(value(&client), "canary-token-1", "quota {quota:?}");
+        assert_eq!((site.requests(), way.lost()), (1, 1));
+        assert_eq!(left(&client), quota.map(|_| 4));
+    }
+}
+
+/// G-06: eventhos locks a client after four refusals, so nobody sends a third.
+#[test]
+fn who_regains_the_turn_of_a_credential_hears_of_its_refusals() {
+    let wrong = |number: u32| {
+        let builder = Client::builder().provider("eventhos").set("base_url", "https://events.example");
+        builder.client_id("me").client_secret(SECRET).param("x", number.to_string())
+    };
+    let site = Site::new();
+    site.world().provider.judges(|_| (401, vec![], br#"{"code": 401100, "message": "wrong"}"#.to_vec()));
+    let (sleeper, there) = (site.process(), site.clone());
+    sleeper.before_it_sends(move || {
+        there.server_passes(S * 6);
+        for number in 1..4 {
+            there.process().client(&wrong(number)).token().unwrap_err();
+        }
+        assert_eq!(there.requests(), 2, "the others'");
+    });
+    let error = sleeper.client(&wrong(0)).token().unwrap_err();
+    assert_eq!((error.kind(), error.provider_code()), (ErrorKind::Denied, Some("401100")));
+    assert_eq!(site.requests(), 2);
 }
 
 /// G-06: and the other's request is under way.
@@ -340,6 +383,44 @@ fn after_a_failover_a_replicated_token_is_found_and_another_costs_one_request() 
     }
 }
 
+/// G-24: the replica had not heard of the rejection.
+#[test]
+fn a_token_that_was_rejected_does_not_come_back_by_a_failover() {
+    for quota in [None, Some("5/month")] {
+        let (site, builder) = (Site::new(), plain(quota));
+        let process = site.process();
+        let client = process.client(&builder);
+        let rejected = client.token().unwrap();
+        let key = site.key("{token-");
+        let document: Vec<u8> = site.engine.tell(&format!("GET {key}"));
+        site.advance(S * 600);
+        client.invalidate(&rejected).unwrap();
+        let there = site.clone();
+        process.before_it_publishes(move || {
+            redis::cmd("SET").arg(&key).arg(document).query::<()>(&mut there.engine.connection()).unwrap();
+        });
+        assert_eq!(value(&client), "canary-token-2", "quota {quota:?}");
+        assert_eq!(site.token(&builder), "canary-token-2", "quota {quota:?}: to a new process");
+        assert_eq!(site.requests(), 2);
+    }
+}
+
+/// G-02: it waits 3 s for a server in all until it sends, and 3 s to write down what came of it.
+#[test]
+fn a_server_that_was_slow_before_a_request_is_told_its_token() {
+    for quota in [None, Some("5/month")] {
+        let engine = Engine::start();
+        let way = Arc::new(Forwarder::to(engine.port));
+        let (site, builder, slow) = (Site::at(engine, way.url()), plain(quota), S * 2);
+        let (process, later) = (site.process(), way.clone());
+        way.delays_the_next_command(slow);
+        process.before_it_publishes(move || later.delays_the_next_command(slow));
+        assert_eq!(value(&process.client(&builder)), "canary-token-1");
+        assert_eq!(site.token(&builder), "canary-token-1", "quota {quota:?}");
+        assert_eq!(site.requests(), 1);
+    }
+}
+
 /// The connection dies when a command is done and its answer underway: it is sent again, and done once.
 #[test]
 fn a_lost_answer_changes_nothing_twice() {
@@ -406,6 +487,27 @@ fn without_a_replica_s_word_no_request_leaves_that_counts() {
         site.advance(S * 60); // the pause after a failure
         value(&client);
         assert_eq!((site.requests(), left(&client)), (spent + 2, Some(4 - spent as u32)));
+    }
+}
+
+/// G-08: neither those that leave nor those that do not, nor the many that fail after each other.
+#[test]
+fn a_replica_that_does_not_answer_burns_no_request_however_short_the_call_s_time() {
+    for timeout in ["1000", "10000"] {
+        let (primary, replica) = pair();
+        let url = primary.url();
+        let site = Site::at(primary, url);
+        replica.signal(Signal::STOP);
+        let client = site.process().client(&budgeted("5/month").timeout_ms(timeout));
+        for call in 1..4 {
+            site.server_runs();
+            let error = client.token().unwrap_err();
+            assert!(error.to_string().contains("took the token budget's ledger within"), "{timeout} ms: {error}");
+            assert_eq!((site.requests(), site.ledger()), (0, None), "{timeout} ms, call {call}");
+            assert_eq!(left(&client), Some(5), "{timeout} ms, call {call}");
+            site.advance(S * 60); // the pause after a failure
+        }
+        replica.signal(Signal::CONT);
     }
 }
 
@@ -705,6 +807,19 @@ fn a_server_that_forgets_scripts_is_told_them_again() {
         client.clear().unwrap();
         site.engine.tell::<()>("SCRIPT FLUSH");
         assert_eq!(value(&client), format!("canary-token-{number}"));
+    }
+}
+
+/// A turn and what it is for may have different names, and so different servers of a cluster.
+#[test]
+fn a_cluster_is_refused_when_the_client_is_made() {
+    let engine = Engine::with(&["--cluster-enabled", "yes"]);
+    engine.tell::<()>("CLUSTER ADDSLOTSRANGE 0 16383");
+    wait_until("the cluster is whole", || engine.tell::<String>("CLUSTER INFO").contains("cluster_state:ok"));
+    for quota in ["none", "5/month"] {
+        let error = canary::build(&budgeted(quota).store(engine.url())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Store, "{error}");
+        assert!(error.to_string().contains("clusters are not supported; give a single server"), "{error}");
     }
 }
 

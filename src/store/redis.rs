@@ -126,7 +126,7 @@ impl RedisStore {
 
     /// For a call that may last for `timeout`.
     fn caller(&self, timeout: Duration) -> Caller {
-        let (patience, ends) = (PATIENCE.min(timeout / 2), Instant::now().checked_add(timeout));
+        let (patience, ends) = ((timeout / 2).clamp(LEAST, PATIENCE), Instant::now().checked_add(timeout));
         let state = State { connection: None, patience, broken: None, repeated: 0 };
         Caller(Arc::new(Visit { server: self.0.clone(), patience, ends, state: Mutex::new(state) }))
     }
@@ -151,7 +151,8 @@ impl RedisStore {
 }
 
 impl Visit {
-    /// Sends a command and waits for its answer; once more, if that is lost with the connection.
+    /// Sends a command and waits for its answer; once more, if that is lost with the connection. No `wait`: the call is
+    /// over, and this is its last word.
     fn ask<T: FromRedisValue>(&self, wait: Duration, command: Cmd) -> Result<T, Error> {
         self.send(wait, &command, true)
     }
@@ -168,7 +169,10 @@ impl Visit {
         }
         let began = Instant::now();
         let left = self.ends.map_or(wait, |ends| ends.saturating_duration_since(began));
-        let until = began + wait.min(state.patience).min(left).max(LEAST);
+        let until = match wait.is_zero() {
+            true => began + LEAST,
+            false => began + wait.min(left).max(LEAST).min(state.patience),
+        };
         let outcome = self.answer(state, until, command, repeats);
         state.patience = state.patience.saturating_sub(began.elapsed());
         outcome.inspect_err(|error| {
@@ -492,7 +496,7 @@ impl Store for Caller {
                 if replicated.is_err() {
                     // As it was, as far as that is in our hands: what was not promised need not count.
                     let back = before.map_or(Change::Remove, Change::Put);
-                    let _ = visit.replace(name, Some(&new), &back, (LEAST, false));
+                    let _ = visit.replace(name, Some(&new), &back, (Duration::ZERO, false));
                 }
                 return replicated;
             }
@@ -562,6 +566,6 @@ impl Turn for RedisTurn {
 impl Drop for RedisTurn {
     fn drop(&mut self) {
         // Else it ends with its lease.
-        let _ = self.ask(RELEASE, LEAST, Duration::ZERO);
+        let _ = self.ask(RELEASE, Duration::ZERO, Duration::ZERO);
     }
 }

@@ -1,11 +1,12 @@
 //! An address that leads to one server now and to another later, as a name or a load balancer does, and that loses an
-//! answer when it is told to.
+//! answer or is slow when it is told to.
 #![allow(dead_code, unreachable_pub)] // a part of one test program
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 pub struct Forwarder {
     pub port: u16,
@@ -19,6 +20,8 @@ struct State {
     /// A command that has all these words in it is passed on, and its answer lost with the connection.
     loses: Option<Vec<&'static str>>,
     lost: usize,
+    /// The next command is passed on so much later.
+    delay: Option<Duration>,
     open: Vec<TcpStream>,
 }
 
@@ -66,6 +69,11 @@ impl Forwarder {
         self.state.lock().unwrap().loses = Some(words.to_vec());
     }
 
+    /// Once: whatever comes next is passed on so much later.
+    pub fn delays_the_next_command(&self, by: Duration) {
+        self.state.lock().unwrap().delay = Some(by);
+    }
+
     /// How many answers were lost.
     pub fn lost(&self) -> usize {
         self.state.lock().unwrap().lost
@@ -77,6 +85,8 @@ fn pass(mut from: TcpStream, mut to: TcpStream, commands: Option<&Mutex<State>>)
     let mut loses = false;
     while let Ok(length @ 1..) = from.read(&mut bytes) {
         if let Some(state) = commands {
+            let delay = state.lock().unwrap().delay.take();
+            thread::sleep(delay.unwrap_or_default());
             let (text, mut state) = (String::from_utf8_lossy(&bytes[..length]), state.lock().unwrap());
             loses = state.loses.as_ref().is_some_and(|words| words.iter().all(|word| text.contains(word)));
             if loses {
