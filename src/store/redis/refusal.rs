@@ -28,7 +28,8 @@ impl Refusal {
             "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" | "TRYAGAIN" => {
                 stays("clusters are not supported; give a single server")
             }
-            _ if detail.contains("user executing the script") => stays(RIGHTS),
+            // Redis, and Valkey.
+            _ if detail.contains("user executing the script") || detail.contains("ACL failure") => stays(RIGHTS),
             _ if detail.contains("DB index") => stays("there is no such database; check the number in store"),
             _ if detail.contains("AUTH") || detail.contains("password") => stays(LOGIN),
             _ if detail.contains("unknown command") => stays("libtokauth needs that command, and scripts"),
