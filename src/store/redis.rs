@@ -29,7 +29,7 @@ const RELEASE: &str = include_str!("redis/release.lua");
 const TIME: &str = include_str!("redis/time.lua");
 const PROBE: &str = include_str!("redis/probe.lua");
 
-/// So long one call waits for the server in all; waiting for others is not that.
+/// So long one call waits for the server before its request, and as long again after; waiting for others is not that.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Even if the call's time is over: what is under way is to be written down, and a turn given back.
 const LEAST: Duration = Duration::from_millis(250);
@@ -48,8 +48,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_m
 /// The last byte that is looked at: the one that a document cannot have.
 const LAST_BYTE: usize = DOCUMENT_MAX;
 
-/// A server. The documents are strings, `PREFIX{NAME}`; beside one are a while
-/// `PREFIX{NAME}:turn`, and `PREFIX{NAME}:aside`. The braces keep the three together where keys are spread.
+/// A server. The documents are strings, `PREFIX{NAME}`; beside one are, for a while, `PREFIX{NAME}:turn`, and
+/// `PREFIX{NAME}:aside`. The braces keep the three together where keys are spread.
 ///
 /// A turn is a lease, so that its holder may die. A holder that slept past its lease may send beside another: that is
 /// one request too many, which the ledger counts. What it then wants to write, it decides anew by what it finds.
