@@ -66,7 +66,7 @@ impl<'a> Held<'a> {
         if is_over {
             self.is_lost.set(true);
             let message = "connecting took so long that another process has asked by now; ask again";
-            return Err(Error::new(ErrorKind::Timeout, Step::Store, message));
+            return Err(Error::store_timeout(message));
         }
         Ok(())
     }

@@ -6,9 +6,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use tokauth::seams::{Deadline, Head, Registry, Reply, Seams, Secret, Sent, Transport, redis_store_over};
 use tokauth::{Builder, Client, Error};
 
+use super::draw::{Draw, random};
 use super::engine::Engine;
 use super::server::{Far, Load, Meter, Visits, allow_connections, set_time};
-use super::sim::{Draw, EPOCH, HostClock, Sim, random};
+use super::sim::{EPOCH, HostClock, Sim};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// How finely the server's load is looked at.

@@ -3,6 +3,8 @@
 #![allow(unreachable_pub)] // a program has no outside
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
+#[path = "../draw/mod.rs"]
+mod draw;
 #[path = "../engine/mod.rs"]
 mod engine;
 mod fleet;

@@ -1,6 +1,5 @@
 //! Virtual time for many hosts: what happens next is the earliest thing that waits, and only one thread runs at a time.
 
-use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,8 +7,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use tokauth::Error;
 use tokauth::seams::{Clock, Event};
+
+use super::draw::seed_random;
 
 /// 2026-11-21 00:00:00 UTC: when it begins.
 pub const EPOCH: Duration = Duration::from_secs(1_795_219_200);
@@ -18,38 +18,6 @@ pub type Act = Box<dyn FnOnce() + Send>;
 
 /// A call of the library needs far less; none of this is used before it is touched.
 const STACK: usize = 256 * 1024;
-
-/// Splitmix64.
-#[derive(Clone, Debug)]
-pub struct Draw(pub u64);
-
-impl Draw {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn up_to(&mut self, most: Duration) -> Duration {
-        most.mul_f64((self.next() >> 11) as f64 / (1_u64 << 53) as f64)
-    }
-}
-
-thread_local! {
-    static RANDOM: Cell<u64> = const { Cell::new(1) };
-}
-
-/// The system's random numbers, the same in each run.
-pub fn random(bytes: &mut [u8]) -> Result<(), Error> {
-    let mut draw = Draw(RANDOM.get());
-    for chunk in bytes.chunks_mut(8) {
-        chunk.copy_from_slice(&draw.next().to_le_bytes()[..chunk.len()]);
-    }
-    RANDOM.set(draw.0);
-    Ok(())
-}
 
 /// What happens at a time.
 enum Next {
@@ -186,7 +154,7 @@ impl Sim {
                     let sim = self.clone();
                     let work = move || {
                         let _rests = Rests(sim);
-                        RANDOM.set(seed);
+                        seed_random(seed);
                         work();
                     };
                     let thread = thread::Builder::new().stack_size(STACK).spawn(work);

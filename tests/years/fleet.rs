@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokauth::seams::{Registry, Seams};
 use tokauth::{Client, Error, Token};
 
-use super::machine::{Draw, Machine, Truth, random, seed_random};
+use super::draw::{Draw, random, seed_random};
+use super::machine::{Machine, Truth};
 use super::provider::{CAP, DAY, Habits, Line, Provider, Trouble, month_of, next_month};
 use super::store::{Faults, Server, Servers, Way};
 

@@ -3,6 +3,8 @@
 #![allow(unreachable_pub)] // a program has no outside
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
+#[path = "../draw/mod.rs"]
+mod draw;
 #[cfg(feature = "redis")]
 #[path = "../engine/mod.rs"]
 mod engine;
@@ -20,8 +22,8 @@ mod temp;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use draw::Draw;
 use fleet::{CALM, Life, Outcome, YEAR};
-use machine::Draw;
 use naive::Habit;
 use provider::{CAP, DAY, next_month};
 use store::{Servers, disks, servers};

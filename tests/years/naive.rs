@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::draw::Draw;
 use super::fleet::{Outcome, YEAR};
-use super::machine::Draw;
 use super::provider::{CAP, DAY, month_of};
 
 /// When one asks for another token.

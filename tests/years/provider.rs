@@ -8,7 +8,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use tokauth::seams::{Deadline, Head, Reply, RetryClass, Secret, Sent, Transport, failure};
 use tokauth::{Error, ErrorKind};
 
-use super::machine::{Draw, Truth};
+use super::draw::Draw;
+use super::machine::Truth;
 use super::store::Faults;
 
 pub const DAY: Duration = Duration::from_secs(86_400);
