@@ -52,6 +52,9 @@ pub(crate) struct Provider {
     /// The pages that the facts come from.
     #[cfg_attr(test, schemars(rename = "sources", default))]
     _sources: Vec<String>,
+    /// What people should know besides: a paragraph each.
+    #[cfg_attr(test, schemars(rename = "notes", default))]
+    _notes: Vec<String>,
     /// The token endpoint; without one the option `token_url` is required.
     pub(crate) token_url: Option<Template>,
     /// The inputs it takes besides client id and secret, and rules for them.
@@ -78,8 +81,8 @@ pub(crate) struct Provider {
 object!(Provider
     needs { "name": name, "about": _about, "request": request, "api": api }
     takes {
-        "$schema": _schema, "sources": _sources, "token_url": token_url, "inputs": inputs, "computed": computed,
-        "response": response, "limits": limits,
+        "$schema": _schema, "sources": _sources, "notes": _notes, "token_url": token_url, "inputs": inputs,
+        "computed": computed, "response": response, "limits": limits,
     }
 );
 
@@ -492,5 +495,7 @@ impl Provider {
     }
 }
 
+#[cfg(test)]
+mod page;
 #[cfg(test)]
 mod schema;

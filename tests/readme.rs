@@ -40,21 +40,12 @@ fn the_status_table_is_the_header_s() {
 }
 
 #[test]
-fn every_provider_has_its_name_in_the_readme_and_the_changelog_and_a_section_of_its_own() {
-    let pages = read("src/providers/README.md");
+fn every_provider_has_its_name_in_the_readme_and_the_changelog() {
     for name in providers() {
         for page in ["README.md", "CHANGELOG.md"] {
             assert!(read(page).contains(&format!("`{name}`")), "{page} does not name {name}");
         }
-        let section = pages.split_once(&format!("\n## {name}\n")).map(|(_, text)| text.split("\n## ").next().unwrap());
-        let section = section.unwrap_or_else(|| panic!("{name} has no section"));
-        let description: serde_json::Value =
-            serde_json::from_str(&read(&format!("src/providers/{name}.json"))).unwrap();
-        for input in description["inputs"].as_object().into_iter().flatten() {
-            assert!(section.contains(&format!("`{}`", input.0)), "{name} does not tell of {}", input.0);
-        }
     }
-    assert_eq!(pages.matches("\n## ").count(), providers().len());
 }
 
 #[test]
