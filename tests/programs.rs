@@ -192,6 +192,26 @@ fn a_newcomer_s_own_provider_works_in_every_program() {
     assert!(text.contains("goes to the API as X-Acme-Session: ***") && !text.contains("canary"), "{text}");
 }
 
+/// With the programs as they are built, and a server where the page has none.
+#[test]
+fn the_newcomer_s_commands_work() {
+    let standin = Standin::start();
+    let place = temp::TempDir::new();
+    let page = |begin: &str| block("CONTRIBUTING.md", begin).replace("/tmp/", &place.join(""));
+    std::fs::write(place.join("acme.json"), "{\n".to_owned() + &page("json\n{\n")).unwrap();
+    for _ in 0..2 {
+        let body = block("CONTRIBUTING.md", "json\n").into_bytes();
+        standin.next("oauth2", Fault::Reply { status: 200, headers: Vec::new(), body });
+    }
+    let mut options = standin.options("oauth2");
+    options.retain(|(name, _)| name == "token_url");
+    let mut shell = command("sh", &options);
+    shell.env("BUILT", built().parent().unwrap().join("examples"));
+    shell.args(["-euc", &format!("cargo() {{ \"$BUILT/$3\"; }}\nprintf{}", page("sh\nprintf"))]);
+    let text = printed(shell, "");
+    assert!(text.contains("secret=***") && text.ends_with("requests sent: 1\n"), "{text}");
+}
+
 /// A test program of its own closes with `N passed, N failed`.
 fn passes(command: Command, install: &str) {
     let text = printed(command, install);

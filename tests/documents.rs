@@ -1,0 +1,111 @@
+//! Every code block of every document is compiled or run by a test, and every command in one is run by CI.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
+
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// How a block is tried.
+enum Tried {
+    /// By this test of this file.
+    By(&'static str, &'static str),
+    /// As an example in the documentation of the crate.
+    Doctest,
+    /// Line by line: each is a step of `.ci/run`, or stands in `BY_HAND`.
+    Commands,
+}
+use Tried::{By, Commands, Doctest};
+
+/// Each block: its page, how its first line begins, who tries it.
+const BLOCKS: &[(&str, &str, Tried)] = &[
+    ("README.md", "cargo run --example quickstart", Commands),
+    ("README.md", "use tokauth::{Client, Error};", Doctest),
+    ("README.md", "#include <stdio.h>", By("programs", "the_readme_s_programs_work")),
+    ("README.md", "#include <iostream>", By("programs", "the_readme_s_programs_work")),
+    ("README.md", "import tokauth", By("programs", "the_readme_s_programs_work")),
+    ("CONTRIBUTING.md", "cargo run --example quickstart", Commands),
+    ("CONTRIBUTING.md", "curl https://", By("contributing", "the_description_sends_what_the_curl_command_sends")),
+    ("CONTRIBUTING.md", "{\"ok\": true", By("contributing", "the_description_reads_both_answers")),
+    ("CONTRIBUTING.md", "{\"ok\": false", By("contributing", "the_description_reads_both_answers")),
+    ("CONTRIBUTING.md", "{", By("contributing", "the_description_sends_what_the_curl_command_sends")),
+    ("CONTRIBUTING.md", "printf my-secret", By("programs", "the_newcomer_s_commands_work")),
+    ("examples/fleet.md", "store=rediss://", By("fleet_faults", "a_server_as_the_page_sets_it_up_keeps_a_ledger")),
+    ("examples/fleet.md", "ACL SETUSER", By("fleet_faults", "a_user_needs_what_the_page_lists_and_each_command_is_missed_at_once")),
+    ("examples/fleet.md", "cargo test --release", Commands),
+];
+
+/// What takes too long for each change, or more than CI may do; said where it is told of.
+const BY_HAND: &[&str] = &["--test years", "--test scale", "--test crashes -- --ignored"];
+
+/// The documents: all Markdown files but those of other people's packages.
+fn pages() -> Vec<PathBuf> {
+    fn below(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let name = entry.file_name().unwrap().to_str().unwrap();
+            if entry.is_dir() && !["target", "node_modules", ".git"].contains(&name) {
+                below(&entry, found);
+            } else if name.ends_with(".md") {
+                found.push(entry.strip_prefix(root()).unwrap().to_owned());
+            }
+        }
+    }
+    let mut found = Vec::new();
+    below(root(), &mut found);
+    found.sort();
+    found
+}
+
+/// The fenced blocks of a page.
+fn blocks(page: &Path) -> Vec<String> {
+    let text = read(page);
+    let fences: Vec<&str> = text.split("\n```").collect();
+    assert!(fences.len() % 2 == 1, "{} has a fence without its other half", page.display());
+    (1..fences.len()).step_by(2).map(|at| fences[at].split_once('\n').unwrap().1.to_owned()).collect()
+}
+
+#[test]
+fn every_block_is_tried() {
+    let mut rows = vec![0; BLOCKS.len()];
+    for page in pages() {
+        for block in blocks(&page) {
+            // The longest beginning is meant.
+            let row = |(at, (named, begin, _)): (usize, &(&str, &str, Tried))| {
+                (page == Path::new(named) && block.starts_with(begin)).then_some((begin.len(), at))
+            };
+            let found = BLOCKS.iter().enumerate().filter_map(row).max();
+            let (_, at) = found.unwrap_or_else(|| panic!("nobody tries this block of {}:\n{block}", page.display()));
+            rows[at] += 1;
+        }
+    }
+    for ((page, begin, tried), count) in BLOCKS.iter().zip(rows) {
+        assert_eq!(count, 1, "blocks of {page} that begin with {begin}");
+        match tried {
+            By(file, test) => {
+                let source = ["", "/main"].map(|end| root().join(format!("tests/{file}{end}.rs")));
+                let source = source.iter().find(|path| path.exists()).unwrap_or_else(|| panic!("no tests/{file}"));
+                assert!(read(source).contains(&format!("\nfn {test}()")), "tests/{file} has no test {test}");
+            }
+            Doctest => assert!(read("src/lib.rs").contains(&format!("include_str!(\"../{page}\")")), "{page}"),
+            Commands => {}
+        }
+    }
+}
+
+#[test]
+fn every_command_is_run_by_ci_or_said_to_be_left_to_people() {
+    let ci = read(".ci/run").replace("--locked ", "").replace("step ", "").replace("\"$target/model\"", "target/model");
+    for (page, begin, _) in BLOCKS.iter().filter(|(_, _, tried)| matches!(tried, Commands)) {
+        let block = blocks(Path::new(page)).into_iter().find(|block| block.starts_with(begin)).unwrap();
+        for line in block.lines() {
+            let command = line.split("  #").next().unwrap().trim_end();
+            let by_hand = BY_HAND.iter().any(|part| command.contains(part));
+            assert!(by_hand || ci.contains(command), "{page}: .ci/run does not run: {command}");
+        }
+    }
+}
