@@ -339,8 +339,10 @@ public:
         }
     }
 
-    /** Tells that the API refused rejected: it is dropped if it is still the cached token, unless it has itself replaced
-     * a rejected one lately. */
+    /**
+     * Tells that the API refused rejected: it is dropped if it is still the cached token, unless it has itself replaced
+     * a rejected one lately.
+     */
     void invalidate(const Token &rejected) const
     {
         tokauth_error *error = nullptr;

@@ -145,6 +145,27 @@ fn the_readme_s_programs_work() {
     }
 }
 
+/// The example on top of tokauth.h, with what it calls.
+#[test]
+fn the_header_s_example_works() {
+    let standin = Standin::start();
+    let header = std::fs::read_to_string(root().join("include/tokauth.h")).unwrap();
+    let lines = header.lines().take_while(|line| !line.ends_with("*/"));
+    let example: String =
+        lines.filter_map(|line| line.strip_prefix(" *     ")).map(|line| format!("    {line}\n")).collect();
+    assert!(example.contains("tokauth_config_new()") && example.contains("tokauth_config_free("), "{example}");
+    let source = built().join("header_example.c");
+    let call =
+        "static void call_the_api(const char *header)\n{\n    printf(\"Authorization: %.7s...\\n\", header);\n}\n";
+    let program =
+        format!("#include <stdio.h>\n#include <tokauth.h>\n\n{call}\nint main(void)\n{{\n{example}    return 0;\n}}\n");
+    std::fs::write(&source, program).unwrap();
+    let program = || compile(source.to_str().unwrap());
+    assert_eq!(printed(command(program(), &standin.options("calven")), "gcc"), "Authorization: Bearer ...\n");
+    let text = printed(command(program(), &[]), "gcc");
+    assert!(text.starts_with("TOKAUTH_ERR_CONFIG: config: client_id is missing"), "{text}");
+}
+
 #[test]
 fn the_quickstart_shows_every_provider_without_a_secret_and_without_colour_in_a_pipe() {
     let standin = Standin::start();

@@ -25,18 +25,27 @@ fn the_option_table_is_the_source_s() {
 #[test]
 fn the_status_table_is_the_header_s() {
     let header = read("include/tokauth.h");
-    let mut statuses: Vec<(i32, &str)> = header
-        .lines()
-        .filter_map(|line| line.strip_prefix("#define ")?.split_once(' '))
-        .filter(|(name, _)| *name == "TOKAUTH_OK" || name.starts_with("TOKAUTH_ERR_"))
-        .map(|(name, number)| (number.parse().unwrap(), name))
+    let mut statuses: Vec<(i32, &str, String)> = header
+        .split("/**")
+        .filter_map(|text| text.split_once("*/\n#define "))
+        .filter_map(|(comment, define)| Some((comment, define.lines().next()?.split_once(' ')?)))
+        .filter(|(_, (name, _))| *name == "TOKAUTH_OK" || name.starts_with("TOKAUTH_ERR_"))
+        .map(|(comment, (name, number))| (number.parse().unwrap(), name, plain(comment)))
         .collect();
     statuses.sort_unstable();
     let rows = table(&read("README.md"), "| status | | what to do |");
     assert_eq!(rows.len(), statuses.len());
-    for (row, (number, name)) in rows.iter().zip(statuses) {
-        assert!(row.starts_with(&format!("| `{name}` | {number} |")), "{row}");
+    for (row, (number, name, comment)) in rows.iter().zip(statuses) {
+        let advice = row.strip_prefix(&format!("| `{name}` | {number} |")).unwrap_or_else(|| panic!("{row}"));
+        let advice = plain(advice.trim_end_matches('|'));
+        assert!(comment.contains(&advice), "the header says of {name}: {comment}, the README: {advice}");
     }
+}
+
+/// The words of a text or a comment, in lower case.
+fn plain(text: &str) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || "*`".contains(c)).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
 #[test]

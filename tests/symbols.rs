@@ -54,6 +54,16 @@ fn the_header_declares_what_the_ledger_promises() {
 }
 
 #[test]
+fn the_header_tells_since_when_there_is_each_function() {
+    let header = read("include/tokauth.h");
+    let documented: Vec<(&str, &str)> = header.split("/**").filter_map(|text| text.split_once("*/\n")).collect();
+    for (name, since) in ledger() {
+        let (comment, _) = documented.iter().find(|(_, code)| code.contains(&format!("{name}("))).unwrap();
+        assert!(comment.ends_with(&format!(" Since: {since}.\n ")), "{name}: {comment}");
+    }
+}
+
+#[test]
 fn the_cpp_header_uses_every_function() {
     let called_or_given = |(_, behind): &(String, char)| ['(', '>'].contains(behind);
     let used: BTreeSet<String> =

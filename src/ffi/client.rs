@@ -10,17 +10,17 @@ use crate::client::Client;
 use crate::token::Token;
 
 /// One credential at one provider, with one scope and audience. May be used from any number of threads at once; clients
-/// of one process with equal options share one token.
+/// of one process with equal options share one token. Since: 0.1.0.
 #[derive(Debug)]
 pub struct tokauth_client {
     client: Client,
 }
 
-/// Flag: only a token that is there already, here or in a store on this machine. Never sends, never waits;
-/// TOKAUTH_ERR_NOT_CACHED if there is none.
+/// Flag: only a token that is there already, here or in a store on this machine. Never sends, never waits, but may read
+/// a file; TOKAUTH_ERR_NOT_CACHED if there is none.
 pub const TOKAUTH_CACHED_ONLY: u32 = 1;
-/// Flag: a token asked for after this call began, for a person who presses a button. In the pause after a failure that
-/// failure, and for a while after a rejected token was replaced the latest token.
+/// Flag: a token asked for after this call began, for a person who presses a button. In the pause after a failure it is
+/// that failure, for a while after a rejected token was replaced it is the latest token; a budget is obeyed.
 pub const TOKAUTH_FORCE_REFRESH: u32 = 2;
 
 /// Counter: token requests whose body left.
@@ -75,10 +75,18 @@ unsafe fn in_passing<T>(client: *const tokauth_client, flags: u32, read: impl Fn
     client.client.peek(read) // nothing on this way panics, so nothing is to be caught
 }
 
-/// Judges all options together and makes a client. Reads files; does not touch the network, but for a store in Redis;
-/// the config is not kept. TOKAUTH_ERR_CONFIG or TOKAUTH_ERR_UNSUPPORTED name the option and what to do,
-/// TOKAUTH_ERR_STORE what is wrong with the store.
-/// Threads: any number at once.
+/// Judges all options together and makes a client.
+///
+/// Blocks for files: reads those that options name, and tries what store=file is to use. Does not touch the network,
+/// but for a store in Redis, which it asks for at most 3 s or half of timeout_ms; one that cannot be reached may come
+/// later.
+///
+/// @param config      is not kept, and may be changed or freed afterwards.
+/// @param out_client  gets a client to free with tokauth_client_free().
+/// @return TOKAUTH_OK; TOKAUTH_ERR_CONFIG and TOKAUTH_ERR_UNSUPPORTED name the option and what to do, TOKAUTH_ERR_STORE
+///         what is wrong with the store.
+///
+/// Threads: any number at once, while none changes the config. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_new(
     config: *const tokauth_config,
@@ -97,10 +105,17 @@ pub unsafe extern "C" fn tokauth_client_new(
     unsafe { enter(out_error, body) }
 }
 
-/// A sibling with one option changed (NULL as value: removed): it shares credential, connections and store. With
-/// another scope or audience it has a token of its own; with another timeout_ms, min_valid_s or refresh_ahead it shares
-/// the token too. TOKAUTH_ERR_CONFIG for provider, provider_file and the credential's options.
-/// Threads: any number at once.
+/// Makes a sibling of a client, with one option changed.
+///
+/// It shares credential, log, connections and store. With another scope or audience it has a token of its own; with
+/// another timeout_ms, min_valid_s or refresh_ahead it shares the token too. Blocks as tokauth_client_new() does.
+///
+/// @param name        an option other than provider, provider_file, client_id, client_secret and client_secret_file.
+/// @param value       what to set it to; NULL removes the option.
+/// @param out_client  gets a client to free with tokauth_client_free(), before or after the first one.
+/// @return TOKAUTH_OK; TOKAUTH_ERR_CONFIG for those five too; else as tokauth_client_new().
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_with(
     client: *const tokauth_client,
@@ -125,8 +140,13 @@ pub unsafe extern "C" fn tokauth_client_with(
     unsafe { enter(out_error, body) }
 }
 
-/// A second owner of the same client; each owner frees once. NULL for NULL.
-/// Threads: any number at once.
+/// Makes a second owner of the same client.
+///
+/// Does not block.
+///
+/// @return a client to free with tokauth_client_free(), once for each owner; NULL for NULL.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_clone(client: *const tokauth_client) -> *mut tokauth_client {
     // SAFETY: the header asks for a NULL or live client.
@@ -135,9 +155,14 @@ pub unsafe extern "C" fn tokauth_client_clone(client: *const tokauth_client) -> 
     harmless(ptr::null_mut(), || client.map_or(ptr::null_mut(), clone))
 }
 
-/// Gives up one owner's claim; no call of this owner may be running. The token stays cached for the next client with
-/// equal options. NULL does nothing.
-/// Threads: any.
+/// Gives up one owner's claim to a client.
+///
+/// The token stays cached in this process for the next client with equal options. Does not block. The last of a client
+/// and its siblings closes their connections; the last that has a log calls its destroy.
+///
+/// @param client  NULL does nothing.
+///
+/// Threads: any, when no call with this pointer runs any more. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_free(client: *mut tokauth_client) {
     if !client.is_null() {
@@ -147,10 +172,17 @@ pub unsafe extern "C" fn tokauth_client_free(client: *mut tokauth_client) {
     }
 }
 
-/// A usable token: the cached one, or by asking the provider. Blocks for at most timeout_ms; callers that come together
-/// share one request and its outcome. After a failure it pauses: see tokauth_error_retry_after_ms(). flags: 0,
-/// TOKAUTH_CACHED_ONLY or TOKAUTH_FORCE_REFRESH. Free the token with tokauth_token_free().
-/// Threads: any number at once.
+/// Gives a usable token: the cached one, or by asking the provider.
+///
+/// Blocks for at most the option timeout_ms; callers that come together share one request and its outcome. After a
+/// failure comes a pause, in which a call that has no valid token gets that failure at once: see
+/// tokauth_error_retry_after_ms().
+///
+/// @param flags      0, TOKAUTH_CACHED_ONLY or TOKAUTH_FORCE_REFRESH; not both, and no other bit.
+/// @param out_token  gets a token to free with tokauth_token_free(); it needs no client.
+/// @return TOKAUTH_OK; TOKAUTH_ERR_NOT_CACHED with TOKAUTH_CACHED_ONLY; else any but TOKAUTH_ERR_BUFFER_TOO_SMALL.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_token(
     client: *const tokauth_client,
@@ -196,11 +228,20 @@ unsafe fn ask_for_token(
     unsafe { enter(out_error, body) }
 }
 
-/// The same, but copies the value of the Authorization header and a NUL into buffer: all or nothing. out_needed (may be
-/// NULL) gets the size that is needed, the NUL included, on success and with TOKAUTH_ERR_BUFFER_TOO_SMALL. buffer may
-/// be NULL if buffer_size is 0: that asks for the size, and may ask the provider. TOKAUTH_ERR_UNSUPPORTED where the API
-/// takes no such header.
-/// Threads: any number at once.
+/// Copies the value of the Authorization header of a usable token into a buffer, all or nothing.
+///
+/// Gets the token as tokauth_client_token() does, and blocks as that. A new token that does not fit is cached: ask for
+/// it with flags 0.
+///
+/// @param flags        as for tokauth_client_token().
+/// @param buffer       gets the text and its NUL; may be NULL if buffer_size is 0, which asks for the size.
+/// @param buffer_size  in bytes.
+/// @param out_needed   gets the size that is needed, the NUL included, with TOKAUTH_OK and with
+///                     TOKAUTH_ERR_BUFFER_TOO_SMALL; may be NULL.
+/// @return TOKAUTH_OK; TOKAUTH_ERR_BUFFER_TOO_SMALL; TOKAUTH_ERR_UNSUPPORTED where the API takes no such header; else
+///         as tokauth_client_token().
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_copy_authorization(
     client: *const tokauth_client,
@@ -270,9 +311,17 @@ unsafe fn ask_for_copy(
     unsafe { enter(out_error, body) }
 }
 
-/// Tells that the API refused rejected: it is dropped if it is still the cached token, unless it has itself replaced a
-/// rejected one lately (30 s at first, doubling to 15 min): then it stays in service. Else nothing happens.
-/// Threads: any number at once.
+/// Tells that the API refused a token, so that the next call gets another.
+///
+/// The token is dropped if it is still the cached one, unless it has itself replaced a rejected one lately (30 s at
+/// first, doubling to 15 min; longer where tokens are limited): then it stays in service. Blocks only for a store that
+/// is shared, for at most timeout_ms.
+///
+/// @param rejected  what the API refused, with 401 for example; still the caller's.
+/// @return TOKAUTH_OK, also if it was not the cached one; else the store could not be told, and only this process
+///         knows.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_invalidate(
     client: *const tokauth_client,
@@ -292,10 +341,15 @@ pub unsafe extern "C" fn tokauth_client_invalidate(
     unsafe { enter(out_error, body) }
 }
 
-/// Forgets the token and the failures, here and in the store: the next call asks the provider. Waits that it asked for
-/// and secrets that it refused are forgotten for all clients of this client id; what rejected tokens have brought about
-/// stays.
-/// Threads: any number at once.
+/// Forgets the token and the failures, here and in the store: the next call asks the provider.
+///
+/// Waits that the provider asked for and secrets that it refused are forgotten for all clients of this client id; what
+/// rejected tokens have brought about and what is left of a budget stay. Blocks only for a store that is shared, for at
+/// most timeout_ms.
+///
+/// @return TOKAUTH_OK; else the store could not be told, and all is forgotten in this process.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_clear(
     client: *const tokauth_client,
@@ -310,9 +364,14 @@ pub unsafe extern "C" fn tokauth_client_clear(
     unsafe { enter(out_error, body) }
 }
 
-/// What the clients that share this token counted since the first of them: TOKAUTH_COUNT_REQUESTS and the like. 0 for a
-/// NULL client and for numbers unknown to this version.
-/// Threads: any number at once.
+/// Returns how often something happened to the token that this client shares with others.
+///
+/// Counts in this process, since the first client of that token. Does not block.
+///
+/// @param counter  TOKAUTH_COUNT_REQUESTS or the like.
+/// @return the number; 0 for a NULL client and for counters that this version of the library does not know.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_counter(client: *const tokauth_client, counter: u32) -> u64 {
     // SAFETY: the header asks for a NULL or live client.
@@ -320,10 +379,14 @@ pub unsafe extern "C" fn tokauth_client_counter(client: *const tokauth_client, c
     harmless(0, || client.zip(of_number(counter)).map_or(0, |(client, counter)| client.client.counter(counter)))
 }
 
-/// 0: call tokauth_client_token() (none cached, or this caller is to renew it). Else: that call would return, at once,
-/// the same token as when this value was last seen. 0 for a NULL client. Never blocks, waits for a lock, allocates or
-/// calls the system.
-/// Threads: any number at once.
+/// Returns a number that changes with the token, for hosts that keep a copy of it.
+///
+/// Never blocks: it waits for no lock, allocates nothing and does not call the system.
+///
+/// @return 0: call tokauth_client_token() (none is cached, or this caller is to renew it). Else: that call would give,
+///         at once, the same token as when this number was last seen. 0 for a NULL client.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_generation(client: *const tokauth_client) -> u64 {
     // SAFETY: the header asks for a NULL or live client.
@@ -331,10 +394,16 @@ pub unsafe extern "C" fn tokauth_client_generation(client: *const tokauth_client
     client.map_or(0, |client| client.client.generation()) // nothing on this way panics
 }
 
-/// What is left of the token budget, as the ledger in the store says: out_remaining gets the number of requests that may
-/// still be sent, -1 without a budget; out_next_at gets 0 if a request may be sent now, else the Unix second from which
-/// on. Reads a file, sends nothing.
-/// Threads: any number at once.
+/// Tells what is left of the token budget, as the ledger in the store says.
+///
+/// All scopes and secrets of a client id draw on one. Blocks for reading a file, or for a store in Redis; sends nothing
+/// to the provider.
+///
+/// @param out_remaining  gets the number of requests that may still be sent; -1 without a budget.
+/// @param out_next_at    gets 0 if a request may be sent now, else the Unix second from which on.
+/// @return TOKAUTH_OK; else the ledger cannot be read: TOKAUTH_ERR_STORE, for example.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_budget(
     client: *const tokauth_client,

@@ -7,20 +7,28 @@ use super::values::tokauth_error;
 use crate::config::Builder;
 use crate::log::LogLevel;
 
-/// Options: texts under names, in any order; a later one replaces, NULL removes. Names and values are judged together,
-/// by tokauth_client_new(). To be used by one thread at a time.
+/// Options: texts under names, in any order. To be used by one thread at a time. Since: 0.1.0.
 #[derive(Debug, Default)]
 pub struct tokauth_config {
     pub(super) builder: Builder,
 }
 
-/// Gets one line: level 1 error, 2 warning, 3 info, 4 debug; the message lives for the call. Called on any thread that
-/// asks for a token, with no lock held, while others may wait for that token: it must be quick, must not ask a client
-/// for one, and must not unwind or longjmp. Lines hold no secret and no token.
+/// Gets a line of the log, which holds no secret and no token.
+///
+/// Called by several threads at once: on each that makes or calls a client, with no mutex held, while others may wait
+/// for what that call brings. It must be quick, must not ask a client for a token, and must not unwind or longjmp.
+///
+/// @param user_data  what tokauth_config_set_log() got.
+/// @param level      1 error, 2 warning, 3 info, 4 debug.
+/// @param message    lives for the call.
+///
+/// Threads: any number at once. Since: 0.1.0.
 pub type tokauth_log_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, level: i32, message: *const c_char)>;
 
-/// Called once, when user_data is needed no more: the config and all its clients are gone or have another log. Any
-/// thread.
+/// Called once, when user_data is needed no more: the config and all its clients are gone or have another log. Must not
+/// unwind or longjmp.
+///
+/// Threads: any. Since: 0.1.0.
 pub type tokauth_destroy_fn = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
 /// The host's log callback and what it needs.
@@ -62,15 +70,25 @@ impl HostLog {
     }
 }
 
-/// An empty config. Never NULL. Free it with tokauth_config_free().
-/// Threads: any.
+/// Makes an empty config.
+///
+/// Does not block.
+///
+/// @return a config to free with tokauth_config_free(). Never NULL.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn tokauth_config_new() -> *mut tokauth_config {
     Box::into_raw(Box::default())
 }
 
-/// Frees a config; clients made from it live on. NULL does nothing.
-/// Threads: any.
+/// Frees a config; clients made from it live on.
+///
+/// Wipes the texts that it holds. Does not block; calls the log's destroy, if no client has that log.
+///
+/// @param config  NULL does nothing.
+///
+/// Threads: any, when no other uses the config any more. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_config_free(config: *mut tokauth_config) {
     if !config.is_null() {
@@ -80,9 +98,16 @@ pub unsafe extern "C" fn tokauth_config_free(config: *mut tokauth_config) {
     }
 }
 
-/// Sets an option; NULL as value removes it. Fails with TOKAUTH_ERR_INVALID_ARGUMENT for a NULL config or name, text
-/// that is not UTF-8, or more than 64 KiB; nothing has changed then.
-/// Threads: one at a time per config.
+/// Sets an option, in place of what it was set to before.
+///
+/// Only keeps the texts: tokauth_client_new() judges all of them together. Does not block.
+///
+/// @param name   an option of the list above.
+/// @param value  what to set it to, numbers too: "5000"; NULL removes the option.
+/// @return TOKAUTH_OK; TOKAUTH_ERR_INVALID_ARGUMENT for a NULL config or name, text that is not UTF-8, or more than 64
+///         KiB: nothing has changed then.
+///
+/// Threads: one at a time per config. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_config_set(
     config: *mut tokauth_config,
@@ -108,9 +133,16 @@ pub unsafe extern "C" fn tokauth_config_set(
     unsafe { enter(out_error, body) }
 }
 
-/// Takes every variable of the environment whose name begins with prefix (NULL: "TOKAUTH_"); the rest of the name, in
-/// lower case, is the option. No other function reads options from the environment. Nothing has changed on failure.
-/// Threads: one at a time per config.
+/// Takes every variable of the environment whose name begins with a prefix as an option.
+///
+/// The rest of the name, in lower case, is the option: TOKAUTH_CLIENT_ID is client_id. (So param.NAME and header.NAME
+/// do not come this way.) No other function reads options from the environment. Does not block.
+///
+/// @param prefix  NULL for "TOKAUTH_".
+/// @return TOKAUTH_OK; TOKAUTH_ERR_CONFIG for an empty prefix, and for a variable under it that is not in upper case or
+///         not UTF-8; TOKAUTH_ERR_INVALID_ARGUMENT as tokauth_config_set(). Nothing has changed on failure.
+///
+/// Threads: one at a time per config, and none that changes the environment meanwhile. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_config_load_env(
     config: *mut tokauth_config,
@@ -129,9 +161,15 @@ pub unsafe extern "C" fn tokauth_config_load_env(
     unsafe { enter(out_error, body) }
 }
 
-/// Takes every member of one flat JSON object: texts, numbers and booleans as their text; null removes; a name given
-/// twice is refused. Nothing has changed on failure.
-/// Threads: one at a time per config.
+/// Takes every member of one flat JSON object as an option.
+///
+/// Texts as they are, whole numbers and booleans as their text; null removes the option. Does not block.
+///
+/// @param json  such as {"provider": "calven", "client_id": "my-id", "timeout_ms": 5000}; not kept.
+/// @return TOKAUTH_OK; TOKAUTH_ERR_CONFIG if it is no such object or gives a name twice; TOKAUTH_ERR_INVALID_ARGUMENT
+///         as tokauth_config_set(). Nothing has changed on failure.
+///
+/// Threads: one at a time per config. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_config_load_json(
     config: *mut tokauth_config,
@@ -150,10 +188,18 @@ pub unsafe extern "C" fn tokauth_config_load_json(
     unsafe { enter(out_error, body) }
 }
 
-/// Sends log lines of clients made from now on to log; NULL as log sends them nowhere. user_data is the library's from
-/// this call on: destroy (may be NULL) gets it once, when the config and all its clients are gone or have another log,
-/// and at once if this fails or log is NULL.
-/// Threads: one at a time per config.
+/// Sends the log lines of clients made from now on to a callback.
+///
+/// user_data is the library's from this call on: destroy gets it once, when the config and all its clients are gone or
+/// have another log, and at once if this fails or log is NULL. Does not block; calls the destroy of the log before, if
+/// no client has that.
+///
+/// @param log        gets the lines; NULL sends them nowhere.
+/// @param user_data  handed to both callbacks, and left alone; may be NULL.
+/// @param destroy    NULL if nothing is to be done.
+/// @return TOKAUTH_OK, or TOKAUTH_ERR_INVALID_ARGUMENT for a NULL config.
+///
+/// Threads: one at a time per config. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_config_set_log(
     config: *mut tokauth_config,

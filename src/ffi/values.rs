@@ -8,13 +8,14 @@ use crate::error::Error;
 use crate::token::{Text, Token, TokenData};
 
 /// An access token and the headers made of it. Immutable and reference-counted: may be used from any number of threads
-/// at once. Its texts live until its last owner has freed it.
+/// at once. Its texts live until its last owner has freed it. Since: 0.1.0.
 #[derive(Debug)]
 pub struct tokauth_token {
     _opaque: [u8; 0],
 }
 
 /// Why a call failed. Immutable: may be read from any number of threads at once. Its texts live until it is freed.
+/// Since: 0.1.0.
 #[derive(Debug)]
 pub struct tokauth_error {
     status: tokauth_status,
@@ -86,17 +87,29 @@ unsafe fn lend_with_length<'a>(
     lend(text)
 }
 
-/// The bare token. NULL for a NULL token. out_len may be NULL; it gets the length without the NUL.
-/// Threads: any number at once.
+/// Lends the bare token.
+///
+/// Does not block.
+///
+/// @param out_len  gets the length without the NUL, 0 for a NULL token; may be NULL.
+/// @return visible ASCII, which lives until the last owner frees the token; NULL for a NULL token.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_value(token: *const tokauth_token, out_len: *mut usize) -> *const c_char {
     // SAFETY: the header asks for a NULL or live token and a NULL or writable length.
     unsafe { lend_with_length(token, out_len, |token| Some(&token.value)) }
 }
 
-/// The value of the Authorization header, with the scheme as the provider's API wants it: "Bearer eyJ...". NULL for a
-/// NULL token, and where the API takes no such header. out_len may be NULL; it gets the length without the NUL.
-/// Threads: any number at once.
+/// Lends the value of the Authorization header, with the scheme as the provider's API wants it.
+///
+/// Does not block.
+///
+/// @param out_len  gets the length without the NUL, 0 where there is none; may be NULL.
+/// @return "Bearer eyJ...", for example, which lives until the last owner frees the token; NULL where the API takes no
+///         such header, and for a NULL token.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_authorization(
     token: *const tokauth_token,
@@ -106,57 +119,95 @@ pub unsafe extern "C" fn tokauth_token_authorization(
     unsafe { lend_with_length(token, out_len, TokenData::authorization) }
 }
 
-/// How many headers an API call needs, Authorization among them. 0 for a NULL token.
-/// Threads: any number at once.
+/// Returns how many headers a call of the API needs.
+///
+/// Mostly one, Authorization; some APIs take another, or two. Does not block.
+///
+/// @return their number; 0 for a NULL token.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_header_count(token: *const tokauth_token) -> usize {
     // SAFETY: the header asks for a NULL or live token.
     unsafe { ask(token, 0, |token| token.headers.len()) }
 }
 
-/// The name of such a header; NULL for a NULL token and past the end.
-/// Threads: any number at once.
+/// Lends the name of a header that a call of the API needs.
+///
+/// Does not block.
+///
+/// @param index  0 for the first of tokauth_token_header_count().
+/// @return the name, which lives until the last owner frees the token; NULL past the end and for a NULL token.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_header_name(token: *const tokauth_token, index: usize) -> *const c_char {
     // SAFETY: the header asks for a NULL or live token.
     lend(unsafe { ask(token, None, |token| token.headers.get(index)) }.map(|(name, _)| name))
 }
 
-/// The value of such a header; NULL for a NULL token and past the end.
-/// Threads: any number at once.
+/// Lends the value of a header that a call of the API needs.
+///
+/// Does not block.
+///
+/// @param index  0 for the first of tokauth_token_header_count().
+/// @return the value, which lives until the last owner frees the token; NULL past the end and for a NULL token.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_header_value(token: *const tokauth_token, index: usize) -> *const c_char {
     // SAFETY: the header asks for a NULL or live token.
     lend(unsafe { ask(token, None, |token| token.headers.get(index)) }.map(|(_, value)| value))
 }
 
-/// The token type the server named, "Bearer" if it named none. NULL for a NULL token.
-/// Threads: any number at once.
+/// Lends the token type that the server named.
+///
+/// The scheme of the header is tokauth_token_authorization()'s to say. Does not block.
+///
+/// @return the type, "Bearer" if the server named none, which lives until the last owner frees the token; NULL for a
+///         NULL token.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_type(token: *const tokauth_token) -> *const c_char {
     // SAFETY: the header asks for a NULL or live token.
     lend(unsafe { ask(token, None, |token| Some(&token.token_type)) })
 }
 
-/// The scope the server granted, as it wrote it. NULL if it did not say, and for a NULL token.
-/// Threads: any number at once.
+/// Lends the scope that the server granted, as it wrote it.
+///
+/// Does not block.
+///
+/// @return the scope, which lives until the last owner frees the token; NULL if the server did not say (then it is what
+///         was asked for), and for a NULL token.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_scope(token: *const tokauth_token) -> *const c_char {
     // SAFETY: the header asks for a NULL or live token.
     lend(unsafe { ask(token, None, |token| token.scope.as_ref()) })
 }
 
-/// When the token ends, in Unix seconds by this machine's wall clock: for people to read, not to schedule on. 0 for a
-/// NULL token.
-/// Threads: any number at once.
+/// Returns when the token ends, for people to read, not to schedule on.
+///
+/// By this machine's wall clock, which may be wrong or be set. Does not block.
+///
+/// @return Unix seconds; 0 for a NULL token.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_expires_at(token: *const tokauth_token) -> i64 {
     // SAFETY: the header asks for a NULL or live token.
     unsafe { ask(token, 0, |token| token.expires_at) }
 }
 
-/// A second owner of the same token; each owner frees once. NULL for NULL.
-/// Threads: any number at once.
+/// Makes a second owner of the same token.
+///
+/// Does not block.
+///
+/// @return a token to free with tokauth_token_free(), once for each owner; NULL for NULL.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_clone(token: *const tokauth_token) -> *mut tokauth_token {
     if token.is_null() {
@@ -166,8 +217,13 @@ pub unsafe extern "C" fn tokauth_token_clone(token: *const tokauth_token) -> *mu
     into_handle(unsafe { share(token) })
 }
 
-/// Gives up one owner's claim. NULL does nothing.
-/// Threads: any.
+/// Gives up one owner's claim to a token.
+///
+/// The last owner's call wipes its texts. Does not block.
+///
+/// @param token  NULL does nothing.
+///
+/// Threads: any, when nobody reads by this owner's claim any more. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_token_free(token: *mut tokauth_token) {
     if !token.is_null() {
@@ -179,24 +235,40 @@ pub unsafe extern "C" fn tokauth_token_free(token: *mut tokauth_token) {
     }
 }
 
-/// The status that came with the error. TOKAUTH_OK for NULL.
-/// Threads: any number at once.
+/// Returns the status that came with the error.
+///
+/// Does not block.
+///
+/// @return the status; TOKAUTH_OK for NULL.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_error_status(error: *const tokauth_error) -> tokauth_status {
     // SAFETY: the header asks for a NULL or live error.
     unsafe { error.as_ref() }.map_or(TOKAUTH_OK, |error| error.status)
 }
 
-/// One line for the person who must act: the step, what happened, what to do. Holds no secret. "" for NULL, never NULL.
-/// Threads: any number at once.
+/// Lends one line for the person who must act: the step, what happened, what to do.
+///
+/// It holds no secret and no token, and may be logged. Does not block.
+///
+/// @return the line, which lives until the error is freed; "" for NULL. Never NULL.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_error_message(error: *const tokauth_error) -> *const c_char {
     // SAFETY: the header asks for a NULL or live error.
     unsafe { error.as_ref() }.map_or(c"", |error| &error.message).as_ptr()
 }
 
-/// The provider's own code, such as "invalid_client" or "401003". NULL if it gave none, and for NULL.
-/// Threads: any number at once.
+/// Lends the provider's own code.
+///
+/// Does not block.
+///
+/// @return "invalid_client" or "401003", for example, which lives until the error is freed; NULL if it gave none, and
+///         for NULL.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_error_provider_code(error: *const tokauth_error) -> *const c_char {
     // SAFETY: the header asks for a NULL or live error.
@@ -204,26 +276,41 @@ pub unsafe extern "C" fn tokauth_error_provider_code(error: *const tokauth_error
     error.and_then(|error| error.provider_code.as_ref()).map_or(ptr::null(), |code| code.as_ptr())
 }
 
-/// The HTTP status of the reply; 0 if there was none, and for NULL.
-/// Threads: any number at once.
+/// Returns the HTTP status of the reply.
+///
+/// Does not block.
+///
+/// @return 401, for example; 0 if there was no reply, and for NULL.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_error_http_status(error: *const tokauth_error) -> i32 {
     // SAFETY: the header asks for a NULL or live error.
     unsafe { error.as_ref() }.map_or(0, |error| error.http_status)
 }
 
-/// How long to wait before asking again, in milliseconds: what is left of the pause that the failure began, in which a
-/// call that has no valid token gets this error at once and sends nothing (one that ran out of time binds only calls
-/// that have no more); 0: at once. -1 if none began, and for NULL.
-/// Threads: any number at once.
+/// Returns how long to wait before asking again.
+///
+/// That is what was left, when the call returned, of the pause that the failure began, in which a call that has no
+/// valid token gets this error at once and sends nothing. (One that ran out of time binds only calls that have no
+/// more.) Does not block.
+///
+/// @return milliseconds; 0: ask at once; -1 if no pause began, and for NULL.
+///
+/// Threads: any number at once. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_error_retry_after_ms(error: *const tokauth_error) -> i64 {
     // SAFETY: the header asks for a NULL or live error.
     unsafe { error.as_ref() }.map_or(-1, |error| error.retry_after_ms)
 }
 
-/// Frees an error. NULL does nothing.
-/// Threads: any.
+/// Frees an error, and the texts that it lent.
+///
+/// Does not block.
+///
+/// @param error  NULL does nothing.
+///
+/// Threads: any, when no other reads the error any more. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_error_free(error: *mut tokauth_error) {
     if !error.is_null() {
