@@ -1,10 +1,12 @@
 /*
- * libtokauth for C++: owners, exceptions and std::string over tokauth.h, which tells what each call does.
+ * libtokauth for C++: owners, exceptions and std::string over tokauth.h, which tells what each call does, and whose
+ * options, flags, counters and statuses are used as they are.
  *
  *     tokauth::Config config;
- *     config.set("provider", "calven").set("client_id", id).set("client_secret", secret);
+ *     config.set("provider", "calven").load_env(); // TOKAUTH_CLIENT_ID and the like
  *     tokauth::Client client(config);
- *     request.header("Authorization", client.token().authorization());
+ *     for (const auto &header : client.token().headers())
+ *         request.header(header.first, header.second);
  *
  * Errors    A call that fails throws tokauth::Error; if memory runs out in this header, std::bad_alloc.
  * Owners    Config, Client and Token own one C handle each and are moved, not copied; clone() makes a second owner. One

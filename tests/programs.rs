@@ -14,7 +14,7 @@ use languages::{
     python, root, run,
 };
 use standin::{Fault, PROVIDERS, Standin};
-use temp::TempFile;
+use temp::{TempDir, TempFile};
 
 /// The same small program in each language.
 fn small_programs(options: &[(String, String)]) -> Vec<(&'static str, Command)> {
@@ -51,6 +51,38 @@ fn the_program_with_a_timer_of_its_own_serves_and_sends_one_request() {
     let program = command(compile("examples/c/keep_warm.c"), &standin.options("oauth2"));
     assert_eq!(printed(program, "a C library with POSIX threads"), "served: 1000\nrequests sent: 1\n");
     assert_eq!(standin.token_requests("oauth2"), 1);
+}
+
+/// Two tokens of one credential: whoever comes first asks for each, and the budget is that of both.
+#[test]
+fn threads_of_a_cpp_program_send_one_request_per_token_whatever_their_number() {
+    let standin = Standin::start();
+    let program = compile("examples/cpp/threads.cpp");
+    let lines = |text: &str, begin: &str| text.lines().filter(|line| line.starts_with(begin)).count();
+    for (run, count) in [2, 3, 16, 64].into_iter().enumerate() {
+        let mut threads = command(&program, &standin.oauth2_options("post"));
+        threads.args([&count.to_string(), "write"]);
+        let text = printed(threads, "g++");
+        let told = format!("calls: {}\nrequests sent: 1 and 1\nbudget: none\n", count * 100);
+        assert!(text.starts_with(&told), "{count}: {text}");
+        assert_eq!(lines(&text, "log: "), 2, "one for each token: {text}");
+        assert_eq!(standin.token_requests("oauth2"), 2 * (run + 1));
+    }
+
+    let store = TempDir::new();
+    let mut options = standin.oauth2_options("post");
+    options.push(("store".into(), format!("file:{}", store.join("shared"))));
+    options.push(("quota".into(), "100/month".into()));
+    let text = printed(command(&program, &options), "g++");
+    assert!(text.starts_with("calls: 800\nrequests sent: 1 and 1\nbudget: 98 requests left\n"), "{text}");
+
+    let mut options = standin.oauth2_options("post");
+    options.push(("client_secret".into(), "canary-secret-that-is-wrong".into()));
+    let Output { status, stdout, stderr } = run(command(&program, &options), "g++");
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    assert_eq!(lines(&stderr, "threads: TOKAUTH_ERR_DENIED: "), 8, "{stderr}");
+    assert_eq!(stdout, "calls: 0\nrequests sent: 1 and 1\nbudget: none\n");
 }
 
 #[test]
@@ -145,25 +177,28 @@ fn the_readme_s_programs_work() {
     }
 }
 
-/// The example on top of tokauth.h, with what it calls.
+/// The example on top of a header, with what it uses.
 #[test]
-fn the_header_s_example_works() {
+fn the_examples_of_the_headers_work() {
     let standin = Standin::start();
-    let header = std::fs::read_to_string(root().join("include/tokauth.h")).unwrap();
-    let lines = header.lines().take_while(|line| !line.ends_with("*/"));
-    let example: String =
-        lines.filter_map(|line| line.strip_prefix(" *     ")).map(|line| format!("    {line}\n")).collect();
-    assert!(example.contains("tokauth_config_new()") && example.contains("tokauth_config_free("), "{example}");
-    let source = built().join("header_example.c");
-    let call =
-        "static void call_the_api(const char *header)\n{\n    printf(\"Authorization: %.7s...\\n\", header);\n}\n";
-    let program =
-        format!("#include <stdio.h>\n#include <tokauth.h>\n\n{call}\nint main(void)\n{{\n{example}    return 0;\n}}\n");
-    std::fs::write(&source, program).unwrap();
-    let program = || compile(source.to_str().unwrap());
-    assert_eq!(printed(command(program(), &standin.options("calven")), "gcc"), "Authorization: Bearer ...\n");
-    let text = printed(command(program(), &[]), "gcc");
-    assert!(text.starts_with("TOKAUTH_ERR_CONFIG: config: client_id is missing"), "{text}");
+    let in_c = "#include <stdio.h>\n#include <tokauth.h>\n\nstatic void call_the_api(const char *header)\n{\n    \
+                printf(\"Authorization: %.7s...\\n\", header);\n}\n";
+    let in_cpp = "#include <iostream>\n#include <tokauth.hpp>\n\nstatic struct {\n    void header(const std::string &name, \
+                  const std::string &value) { std::cout << name << \": \" << value.substr(0, 7) << \"...\\n\"; }\n} \
+                  request;\n";
+    for (path, source, used) in
+        [("include/tokauth.h", "header_example.c", in_c), ("include/tokauth.hpp", "header_example.cpp", in_cpp)]
+    {
+        let header = std::fs::read_to_string(root().join(path)).unwrap();
+        let lines = header.lines().skip_while(|line| !line.starts_with(" *     "));
+        let lines =
+            lines.map_while(|line| line.strip_prefix(" *").filter(|rest| rest.is_empty() || rest.starts_with("     ")));
+        let example: String = lines.map(|line| format!("{line}\n")).collect();
+        let source = built().join(source);
+        std::fs::write(&source, format!("{used}\nint main(void)\n{{\n{example}    return 0;\n}}\n")).unwrap();
+        let program = compile(source.to_str().unwrap());
+        assert_eq!(printed(command(&program, &standin.options("calven")), "gcc"), "Authorization: Bearer ...\n");
+    }
 }
 
 #[test]
