@@ -84,7 +84,7 @@ pub extern "C" fn tokauth_config_new() -> *mut tokauth_config {
 
 /// Frees a config; clients made from it live on.
 ///
-/// Wipes the texts that it holds. Does not block; calls the log's destroy, if no client has that log.
+/// Wipes the values that it holds. Does not block; calls the log's destroy, if no client has that log.
 ///
 /// @param config  NULL does nothing.
 ///

@@ -3,8 +3,9 @@
  * secret as TOKAUTH_CLIENT_SECRET; the provider is oauth2, and every request must bring a new token. The numbers are
  * those of the fault catalogue.
  */
-#define _POSIX_C_SOURCE 200112L /* setenv */
+#define _POSIX_C_SOURCE 200112L /* setenv, sigaction */
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,6 +147,49 @@ static int fetches(const tokauth_client *client, uint32_t flags)
 static uint64_t requests(const tokauth_client *client)
 {
     return tokauth_client_counter(client, TOKAUTH_COUNT_REQUESTS);
+}
+
+/* ---- guest ---- */
+
+extern char **environ;
+
+/* A number that another environment would most likely not have. */
+static unsigned long environment(void)
+{
+    unsigned long hash = 5381;
+    size_t i, j;
+
+    for (i = 0; environ[i] != NULL; i++)
+        for (j = 0; environ[i][j] != '\0'; j++)
+            hash = hash * 33 + (unsigned char)environ[i][j];
+    return hash;
+}
+
+/* The first test: what is not ours is as it was before the first call. */
+static int signals_and_environment_of_the_host_are_left_alone(void)
+{
+    enum { SIGNALS = 32 };
+    struct sigaction before[SIGNALS], after;
+    const unsigned long variables = environment();
+    sigset_t mask_before, mask_after;
+    tokauth_client *client;
+    int i;
+
+    for (i = 1; i < SIGNALS; i++)
+        CHECK(sigaction(i, NULL, &before[i]) == 0);
+    CHECK(sigprocmask(SIG_BLOCK, NULL, &mask_before) == 0);
+    client = working_client("signals_and_environment_of_the_host_are_left_alone");
+    CHECK(client != NULL && fetches(client, 0) && fetches(client, TOKAUTH_FORCE_REFRESH));
+    tokauth_client_free(client);
+    for (i = 1; i < SIGNALS; i++) {
+        CHECK(sigaction(i, NULL, &after) == 0);
+        CHECK(after.sa_handler == before[i].sa_handler && after.sa_flags == before[i].sa_flags);
+    }
+    CHECK(sigprocmask(SIG_BLOCK, NULL, &mask_after) == 0);
+    for (i = 1; i < SIGNALS; i++)
+        CHECK(sigismember(&mask_before, i) == sigismember(&mask_after, i));
+    CHECK(environment() == variables);
+    return 1;
 }
 
 /* ---- library ---- */
@@ -808,6 +852,7 @@ static const struct {
     int (*run)(void);
 } TESTS[] = {
 #define TEST(name) {#name, name}
+    TEST(signals_and_environment_of_the_host_are_left_alone),
     TEST(version_of_header_and_library_agree),
     TEST(every_status_has_its_name),
     TEST(providers_are_listed),
