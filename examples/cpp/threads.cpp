@@ -2,7 +2,7 @@
  * Threads that call two APIs with one credential: one request per token, whatever their number.
  *
  *   g++ -std=c++11 -pthread -I include examples/cpp/threads.cpp -L target/release -ltokauth -o threads
- *   TOKAUTH_PROVIDER=oauth2 TOKAUTH_TOKEN_URL=... TOKAUTH_CLIENT_ID=... TOKAUTH_CLIENT_SECRET_FILE=... ./threads 8 write
+ *   TOKAUTH_PROVIDER=oauth2 TOKAUTH_TOKEN_URL=... TOKAUTH_CLIENT_ID=... TOKAUTH_CLIENT_SECRET_FILE=... ./threads 8 edit
  */
 #include <atomic>
 #include <cstdlib>
@@ -45,14 +45,17 @@ static void work(const tokauth::Client &client)
 int main(int argc, char **argv)
 {
     const int count = argc > 1 ? std::atoi(argv[1]) : 8;
-    const char *other_scope = argc > 2 ? argv[2] : "write";
+    const char *other_scope = argc > 2 ? argv[2] : "edit";
+    int logged = 0; // outlives the clients, whose log counts in it
 
     try {
         tokauth::Config config;
-        config.load_env().set_log([](std::int32_t level, const char *message) {
+        config.load_env().set_log([&logged](std::int32_t level, const char *message) {
             const std::lock_guard<std::mutex> lock(output); // several threads may log at once
-            if (level <= 3)
-                std::clog << "log: " << message << "\n";
+            if (level > 3)
+                return;
+            std::clog << "log: " << message << "\n";
+            logged++;
         });
         const tokauth::Client reader(config);
         const tokauth::Client writer = reader.with("scope", other_scope); // a token of its own; all else is shared
@@ -64,8 +67,10 @@ int main(int argc, char **argv)
             thread.join();
 
         const tokauth::Budget budget = reader.budget();
-        std::cout << "calls: " << served << "\nrequests sent: " << reader.counter(TOKAUTH_COUNT_REQUESTS) << " and "
-                  << writer.counter(TOKAUTH_COUNT_REQUESTS) << "\nbudget: "
+        std::cout << "calls: " << served << "\nlines logged: " << logged;
+        std::cout << "\nrequests sent: " << reader.counter(TOKAUTH_COUNT_REQUESTS) << " and "
+                  << writer.counter(TOKAUTH_COUNT_REQUESTS);
+        std::cout << "\nbudget: "
                   << (budget.remaining < 0 ? "none" : std::to_string(budget.remaining) + " requests left") << "\n";
     } catch (const tokauth::Error &error) {
         std::cerr << "threads: " << error.status_name() << ": " << error.what() << "\n";
