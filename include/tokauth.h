@@ -457,7 +457,7 @@ tokauth_status tokauth_config_set_log(tokauth_config *config,
  * @return TOKAUTH_OK; TOKAUTH_ERR_CONFIG and TOKAUTH_ERR_UNSUPPORTED name the option and what to do, TOKAUTH_ERR_STORE
  *         what is wrong with the store.
  *
- * Threads: any number at once, while none changes the config. Since: 0.1.0.
+ * Threads: any number at once, while none changes the config or, for store=file, the environment. Since: 0.1.0.
  */
 tokauth_status tokauth_client_new(const tokauth_config *config, tokauth_client **out_client, tokauth_error **out_error);
 

@@ -86,7 +86,7 @@ unsafe fn in_passing<T>(client: *const tokauth_client, flags: u32, read: impl Fn
 /// @return TOKAUTH_OK; TOKAUTH_ERR_CONFIG and TOKAUTH_ERR_UNSUPPORTED name the option and what to do, TOKAUTH_ERR_STORE
 ///         what is wrong with the store.
 ///
-/// Threads: any number at once, while none changes the config. Since: 0.1.0.
+/// Threads: any number at once, while none changes the config or, for store=file, the environment. Since: 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tokauth_client_new(
     config: *const tokauth_config,
