@@ -36,9 +36,10 @@
  *           TOKAUTH_ERR_TIMEOUT), and if one of them was just making the first client of the process, the child may get
  *           TOKAUTH_ERR_UNSUPPORTED for its own.
  * Blocking  Each function says whether it does. Only tokauth_client_token() and tokauth_client_copy_authorization() ask
- *           a provider, for at most the option timeout_ms; a cached token comes at once, but to the one caller that
- *           renews it ahead of its end. (If store is in Redis, tokauth_client_new(), _with(), _invalidate(), _clear()
- *           and _budget() ask it, within that time.) What does not block waits for no file and no network.
+ *           a provider, for at most the option timeout_ms; a cached token with enough life left comes at once, but to
+ *           the one caller that renews it ahead of its end. (If store is in Redis, tokauth_client_new(), _with(),
+ *           _invalidate(), _clear() and _budget() ask it, within that time.) What does not block waits for no file and
+ *           no network.
  * Callbacks are the log and its destroy, and no more; see tokauth_log_fn.
  * Guest     The library prints nothing, never exits, sets no signal handler, and unasked goes by no variable of the
  *           environment but XDG_STATE_HOME and HOME, for store=file. A name lookup runs on a short-lived thread of the
