@@ -36,7 +36,11 @@ const BLOCKS: &[(&str, &str, Tried)] = &[
     ("CONTRIBUTING.md", "{", By("contributing", "the_description_sends_what_the_curl_command_sends")),
     ("CONTRIBUTING.md", "printf my-secret", By("programs", "the_newcomer_s_commands_work")),
     ("examples/fleet.md", "store=rediss://", By("fleet_faults", "a_server_as_the_page_sets_it_up_keeps_a_ledger")),
-    ("examples/fleet.md", "ACL SETUSER", By("fleet_faults", "a_user_needs_what_the_page_lists_and_each_command_is_missed_at_once")),
+    (
+        "examples/fleet.md",
+        "ACL SETUSER",
+        By("fleet_faults", "a_user_needs_what_the_page_lists_and_each_command_is_missed_at_once"),
+    ),
     ("examples/fleet.md", "cargo test --release", Commands),
 ];
 

@@ -419,7 +419,7 @@ pub unsafe extern "C" fn tokauth_client_budget(
         let next_at = next_at?;
         // SAFETY: the header asks for a NULL or live client.
         let client = unsafe { handle(client, "client") }?;
-        let left = client.client.budget()?;
+        let left = shielded(|| client.client.budget())?;
         *remaining = left.map_or(-1, |left| left.requests.into());
         *next_at = left.and_then(|left| left.next_at).unwrap_or(0);
         Ok(())
@@ -513,7 +513,7 @@ mod tests {
             ..Seams::system().unwrap()
         };
         let builder = Client::builder().provider("oauth2").token_url("https://a.example/").client_id("me");
-        let client = builder.client_secret("canary-secret-of-the-brittle").build_over(seams).unwrap();
+        let client = builder.client_secret("canary-secret-of-the-brittle").quota("99/month").build_over(seams).unwrap();
         (world, tokauth_client { client })
     }
 
@@ -559,13 +559,19 @@ mod tests {
             unsafe { tokauth_token_free(rejected) };
             status
         };
-        let rows: [(&str, bool, Call); 7] = [
+        let budget: Call = |client, out_error| {
+            let (mut remaining, mut next_at) = (99, 99);
+            // SAFETY: a live client, and slots of this test's own.
+            unsafe { tokauth_client_budget(client, &raw mut remaining, &raw mut next_at, out_error) }
+        };
+        let rows: [(&str, bool, Call); 8] = [
             ("token", false, |client, out_error| token(client, 0, out_error)),
             ("a refresh", true, |client, out_error| token(client, TOKAUTH_FORCE_REFRESH, out_error)),
             ("what is cached", false, |client, out_error| token(client, TOKAUTH_CACHED_ONLY, out_error)),
             ("copy_authorization", false, copy),
             ("with", true, with_scope),
             ("invalidate", true, invalidate),
+            ("budget", false, budget),
             // SAFETY: a live client, and a slot of this test's own.
             ("clear", true, |client, out_error| unsafe { tokauth_client_clear(client, out_error) }),
         ];

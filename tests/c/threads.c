@@ -172,6 +172,7 @@ static void *calls_everything(void *client)
     tokauth_client *own;
     tokauth_token *token;
     char buffer[8192];
+    int64_t remaining, next_at;
 
     pthread_cancel(pthread_self());
     CHECK(gets_another(client));
@@ -180,6 +181,7 @@ static void *calls_everything(void *client)
     CHECK(tokauth_client_invalidate(client, token, NULL) == TOKAUTH_OK);
     tokauth_token_free(token);
     CHECK(tokauth_client_copy_authorization(client, 0, buffer, sizeof buffer, NULL, NULL) == TOKAUTH_OK);
+    CHECK(tokauth_client_budget(client, &remaining, &next_at, NULL) == TOKAUTH_OK);
     own = new_client("header.X-Test", "own");
     CHECK(own != NULL && gets_token(own));
     tokauth_client_free(own);
