@@ -57,15 +57,13 @@ impl From<Error> for Fault {
         }
         text += &format!(": {error}");
         if let Some(wait) = error.retry_after() {
-            text += &format!(" (again in {} s)", wait.as_millis().div_ceil(1000));
+            text += &format!(" (wait {} s)", wait.as_millis().div_ceil(1000));
         }
         let code = match error.kind() {
             ErrorKind::Config | ErrorKind::Unsupported => 2,
-            ErrorKind::Network
-            | ErrorKind::Timeout
-            | ErrorKind::RateLimited
-            | ErrorKind::Server
-            | ErrorKind::Quota => 75, // EX_TEMPFAIL of sysexits.h
+            ErrorKind::Network | ErrorKind::Timeout | ErrorKind::RateLimited | ErrorKind::Server | ErrorKind::Quota => {
+                75
+            } // EX_TEMPFAIL of sysexits.h
             _ => 1,
         };
         Fault(text, code)

@@ -59,7 +59,7 @@ int main(int argc, char **argv)
     if (argc > 2)
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, argv[2]); /* in memory, so it can be sent a second time */
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L); /* it would take the headers along, to whatever host it is */
-    curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L);    /* only the body of a success goes to stdout */
+    curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L);    /* the body of a 4xx or 5xx does not go to stdout */
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, fault);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT, 30L);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
