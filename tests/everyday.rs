@@ -584,6 +584,35 @@ fn the_jobs_of_the_page_share_one_token_a_day_and_its_budget_by_systemd_and_by_c
     assert_eq!(standin.violations(), [""; 0]);
 }
 
+/// As `DynamicUser` makes one.
+#[test]
+fn a_directory_behind_a_symbolic_link_is_refused_as_the_page_says() {
+    let (standin, machine) = (Standin::start(), Machine::new("http://127.0.0.1:1/"));
+    let (state, private) = (machine.here("/var/lib/calenso"), machine.here("/var/lib/private"));
+    std::fs::rename(&state, &private).unwrap();
+    std::os::unix::fs::symlink(&private, &state).unwrap();
+    let (code, _, stderr) = machine.run(&standin, "/usr/local/bin/calenso-token", &[]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("/var/lib/calenso is not a directory of this user alone"), "{stderr}");
+    assert_eq!(standin.token_requests("calenso"), 0);
+}
+
+/// What `ProtectSystem=strict` leaves.
+#[test]
+#[ignore = "needs root, to mount; .ci/run asks for it where it is root"]
+fn a_state_directory_in_a_system_that_is_read_only_will_do_as_root() {
+    let (standin, machine) = (Standin::start(), Machine::new("http://127.0.0.1:1/"));
+    let (all, state) = (machine.0.join(""), "/var/lib/calenso");
+    let only = format!(
+        "mount --bind {all} {all} && mount --bind {state} {state} && mount -o remount,ro,bind {all} && ! touch {all}x \
+         2>/dev/null && exec /usr/local/bin/calenso-token --header"
+    );
+    let (code, stdout, stderr) = machine.run(&standin, &format!("unshare -m sh -c '{only}'"), &[]);
+    assert_eq!((code, &*stderr), (Some(0), ""));
+    assert_eq!(machine.run(&standin, "/usr/local/bin/calenso-token --header", &[]).1, stdout);
+    assert_eq!(standin.token_requests("calenso"), 1);
+}
+
 #[test]
 fn a_job_without_a_token_ends_with_75_and_a_spent_budget_sends_nothing() {
     let standin = Standin::start();
@@ -617,10 +646,10 @@ fn the_job_of_the_page_calls_the_api_with_the_real_curl() {
 }
 
 #[test]
-#[ignore = "needs systemd-analyze and strace; .ci/run asks for it"]
-fn systemd_takes_the_units_of_the_page_and_lets_the_program_do_what_it_does() {
+#[ignore = "needs systemd-analyze, strace and curl; .ci/run asks for it"]
+fn systemd_takes_the_units_of_the_page_and_lets_the_job_do_what_it_does() {
     let standin = Standin::start();
-    let machine = Machine::new("http://127.0.0.1:1/");
+    let machine = Machine::new(&standin.api_url("calenso"));
     let paths = ["service", "timer"].map(|kind| {
         let named = format!("/etc/systemd/system/calenso-job.{kind}");
         let path = machine.0.join(named.rsplit('/').next().unwrap());
@@ -634,9 +663,9 @@ fn systemd_takes_the_units_of_the_page_and_lets_the_program_do_what_it_does() {
 
     let allowed = printed_filter(&unit("SystemCallFilter"));
     let trace = machine.0.join("trace");
-    let line = format!("strace -f -qq -o {trace} /usr/local/bin/calenso-token --header");
+    let line = format!("strace -f -qq -o {trace} {}", unit("ExecStart"));
     let (code, _, stderr) = machine.run(&standin, &line, &[]);
-    assert_eq!(code, Some(0), "{stderr}install strace (Debian: apt-get install strace)");
+    assert_eq!(code, Some(0), "{stderr}install strace (Debian: apt-get install strace) and {CURL}");
     let trace = std::fs::read_to_string(trace).unwrap();
     let calls: Vec<&str> =
         trace.lines().filter_map(|line| line.split_once(' ')?.1.trim().split_once('(')).map(|(call, _)| call).collect();
