@@ -661,7 +661,7 @@ fn systemd_takes_the_units_of_the_page_and_lets_the_job_do_what_it_does() {
     verify.arg("verify").args(&paths);
     assert_eq!(told(verify, SYSTEMD), (Some(0), String::new(), String::new()));
 
-    let allowed = printed_filter(&unit("SystemCallFilter"));
+    let allowed = system_calls(&unit("SystemCallFilter"));
     let trace = machine.0.join("trace");
     let line = format!("strace -f -qq -o {trace} {}", unit("ExecStart"));
     let (code, _, stderr) = machine.run(&standin, &line, &[]);
@@ -677,11 +677,11 @@ fn systemd_takes_the_units_of_the_page_and_lets_the_job_do_what_it_does() {
 }
 
 /// The system calls of a group, and of the groups in it.
-fn printed_filter(group: &str) -> Vec<String> {
+fn system_calls(group: &str) -> Vec<String> {
     let mut list = Command::new("systemd-analyze");
     list.args(["syscall-filter", group]);
     let (code, stdout, stderr) = told(list, SYSTEMD);
     assert_eq!(code, Some(0), "{stderr}");
     let names = stdout.lines().skip(1).map(str::trim).filter(|name| !name.is_empty() && !name.starts_with('#'));
-    names.flat_map(|name| if name.starts_with('@') { printed_filter(name) } else { vec![name.to_owned()] }).collect()
+    names.flat_map(|name| if name.starts_with('@') { system_calls(name) } else { vec![name.to_owned()] }).collect()
 }
