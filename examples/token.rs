@@ -37,8 +37,8 @@ In a script, so that the token stands on no command line, where every user sees 
   headers=$(token --header) || exit
   printf '%s\n' "$headers" | curl --silent --show-error --fail --header @- https://api.example/things
 
-It ends with 0: there is a token. 1: somebody must look into it. 2: an option is wrong. 75: wait and try again; the
-error says how long.
+It ends with 0: there is a token. 1: somebody must look into it. 2: an option is wrong. 75: try again later; the error
+says when, if that is known.
 "#;
 
 /// What goes to stderr, and the exit code.
@@ -59,11 +59,10 @@ impl From<Error> for Fault {
         if let Some(wait) = error.retry_after() {
             text += &format!(" (wait {} s)", wait.as_millis().div_ceil(1000));
         }
+        use ErrorKind::{Config, Network, Quota, RateLimited, Server, Timeout, Unsupported};
         let code = match error.kind() {
-            ErrorKind::Config | ErrorKind::Unsupported => 2,
-            ErrorKind::Network | ErrorKind::Timeout | ErrorKind::RateLimited | ErrorKind::Server | ErrorKind::Quota => {
-                75
-            } // EX_TEMPFAIL of sysexits.h
+            Config | Unsupported => 2,
+            Network | Timeout | RateLimited | Server | Quota => 75, // EX_TEMPFAIL of sysexits.h
             _ => 1,
         };
         Fault(text, code)

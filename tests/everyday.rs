@@ -552,7 +552,11 @@ fn the_jobs_of_the_page_share_one_token_a_day_and_its_budget_by_systemd_and_by_c
     assert!(Machine::block("/usr/local/bin/calenso-token").contains(&format!("--store file:{state} ")));
     let by_systemd = [("CREDENTIALS_DIRECTORY", &*credentials), ("HOME", &state), ("STATE_DIRECTORY", &state)];
     let by_cron = [("HOME", &*state), ("LOGNAME", "calenso"), ("SHELL", "/bin/sh")];
-    let mut tokens = Vec::new();
+    let together = "for run in 1 2 3 4 5 6 7 8; do /usr/local/bin/calenso-token --header & done; wait";
+    let (code, stdout, stderr) = machine.run(&standin, together, &by_cron);
+    assert_eq!((code, &*stderr), (Some(0), ""));
+    let mut tokens: Vec<String> = stdout.lines().map(|line| format!("{line}\n")).collect();
+    assert_eq!(tokens.len(), 8);
     for run in 0..24 {
         let environment = if run % 2 == 0 { &by_systemd } else { &by_cron };
         let (code, stdout, stderr) = machine.run(&standin, "/usr/local/bin/calenso-token --header", environment);
