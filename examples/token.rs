@@ -225,7 +225,7 @@ fn help() -> String {
     for (flag, about) in FLAGS {
         help += &format!("  --{flag:<14} {about}\n");
     }
-    help += "\nOptions, and the provider's own. TOKAUTH_CLIENT_ID in the environment is --client-id; the command line wins.\n";
+    help += "\nOptions, and the provider's own. They win over the environment: --client-id over TOKAUTH_CLIENT_ID.\n";
     for option in OPTIONS {
         let (name, default) = match option.name {
             "client_secret" => ("TOKAUTH_CLIENT_SECRET".to_owned(), option.default),

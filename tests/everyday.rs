@@ -385,7 +385,8 @@ impl Api {
                     }
                 }
                 let status = statuses.next().expect("no more requests are expected");
-                write!(stream, "HTTP/1.1 {status} So\r\nLocation: /elsewhere\r\nContent-Length: 5\r\nConnection: close\r\n\r\nbody\n").unwrap();
+                let head = format!("HTTP/1.1 {status} So\r\nLocation: /elsewhere\r\nContent-Length: 5");
+                write!(stream, "{head}\r\nConnection: close\r\n\r\nbody\n").unwrap();
                 requests.push(request);
             }
         });
