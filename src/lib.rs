@@ -17,6 +17,8 @@ mod hash;
 mod judge;
 mod lines;
 mod log;
+#[cfg(feature = "middleware")]
+mod middleware;
 mod options;
 mod process;
 mod provider;
@@ -44,6 +46,8 @@ pub use client::Client;
 pub use config::Builder;
 pub use error::{Error, ErrorKind};
 pub use log::LogLevel;
+#[cfg(feature = "middleware")]
+pub use middleware::Middleware;
 pub use options::{OPTIONS, OptionInfo};
 pub use token::Token;
 

@@ -1,4 +1,4 @@
-//! One HTTP POST: the port, and its implementation with ureq. The only module that names ureq.
+//! One HTTP POST: the port, and its implementation with ureq. With the middleware the only module that names ureq.
 
 mod begin;
 mod connect;
