@@ -26,7 +26,16 @@ pub(crate) struct Ledger<'a> {
     name: Name,
 }
 
-/// What is left of a token budget.
+/// What is left of a token budget, as [`Client::budget`](crate::Client::budget) tells it.
+///
+/// ```
+/// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+/// # let client = server::client();
+/// if let Some(allowance) = client.budget()? {
+///     println!("{} requests left", allowance.requests);
+/// }
+/// # Ok::<(), tokauth::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Allowance {

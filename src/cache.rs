@@ -30,7 +30,18 @@ const AHEAD_PAUSE: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(crate) struct Counters([AtomicU64; 5]);
 
-/// A counter of a slot.
+/// What [`Client::counter`](crate::Client::counter) counts.
+///
+/// ```
+/// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+/// # let client = server::client();
+/// use tokauth::Counter;
+///
+/// client.token()?;
+/// println!("{} requests, {} of them failed", client.counter(Counter::Requests), client.counter(Counter::Failures));
+/// # assert_eq!((client.counter(Counter::Requests), client.counter(Counter::Failures)), (1, 0));
+/// # Ok::<(), tokauth::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Counter {

@@ -84,8 +84,15 @@ fn redis(url: &str, settings: &Settings, seams: &Seams) -> Result<RedisStore, Er
 }
 
 impl Builder {
-    /// Judges all options together and makes a client. Reads files; does not touch the network, but for a store in Redis,
-    /// which is asked whether it may be used, for at most 3 s or half of `timeout_ms`.
+    /// Judges all options together and makes a client; the builder may make others. Reads files; does not touch the
+    /// network, but for a store in Redis, which is asked whether it may be used, for at most 3 s or half of
+    /// `timeout_ms`.
+    ///
+    /// ```
+    /// let builder = tokauth::Client::builder().provider("calven").client_id("my-id").client_secret("my-secret");
+    /// let client = builder.build()?;
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
     ///
     /// # Errors
     /// `Config` or `Unsupported`, naming the option and what to do; `Store`: it cannot be used.
@@ -105,7 +112,25 @@ impl Builder {
 
 /// One credential at one provider, with one scope and audience. Cheap to clone; may be used from any number of threads.
 ///
-/// Clients of one process with equal options share one token, whoever made them.
+/// Clients of one process with equal options share one token, whoever made them. A client may be used in a child of
+/// `fork`. Only [`token`](Client::token) and [`refresh`](Client::refresh) ask the provider; with a store in Redis other
+/// calls than [`cached`](Client::cached) and [`generation`](Client::generation) ask that, for at most `timeout_ms`.
+///
+/// ```
+/// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+/// use tokauth::Client;
+///
+/// # let token_url = server::token_endpoint();
+/// let builder = Client::builder().provider("oauth2").token_url(token_url);
+/// let client = builder.client_id("my-id").client_secret("my-secret").build()?;
+/// std::thread::scope(|scope| {
+///     for _ in 0..8 {
+///         scope.spawn(|| client.token());
+///     }
+/// });
+/// assert_eq!(client.counter(tokauth::Counter::Requests), 1);
+/// # Ok::<(), tokauth::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Inner>);
 
@@ -124,6 +149,10 @@ struct Inner {
 
 impl Client {
     /// An empty configuration.
+    ///
+    /// ```
+    /// let builder = tokauth::Client::builder().provider("calven");
+    /// ```
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -178,6 +207,16 @@ impl Client {
     /// scope or audience it has a token of its own; with another `timeout_ms`, `min_valid_s` or `refresh_ahead` it
     /// shares the token too.
     ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+    /// # let client = server::client();
+    /// let reports = client.with("scope", Some("reports:read"))?;
+    /// let hurried = client.with("timeout_ms", Some("500"))?;
+    /// assert_eq!(client.token()?.value(), hurried.token()?.value());
+    /// assert_ne!(client.token()?.value(), reports.token()?.value());
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// `Config` for `provider`, `provider_file` and the credential's options; else as [`Builder::build`], a store in Redis
     /// included.
@@ -188,6 +227,14 @@ impl Client {
 
     /// A usable token: the cached one, or by asking the provider. Blocks for at most `timeout_ms`; callers that come
     /// together share one request and its outcome.
+    ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+    /// # let client = server::client();
+    /// let token = client.token()?;
+    /// assert_eq!(token.authorization(), Some("Bearer token-1"));
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Every kind but `NotCached`.
@@ -208,6 +255,15 @@ impl Client {
 
     /// A usable token that is there already; never sends, never waits. It looks into a store on this machine, not into
     /// Redis.
+    ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+    /// # let client = server::client();
+    /// assert_eq!(client.cached().unwrap_err().kind(), tokauth::ErrorKind::NotCached);
+    /// client.token()?;
+    /// assert!(client.cached().is_ok());
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
     ///
     /// # Errors
     /// `NotCached`.
@@ -230,7 +286,17 @@ impl Client {
     }
 
     /// A token asked for after this call began, for a person who presses a button. In the pause after a failure it is
-    /// that failure, and for a while after a rejected token was replaced it is the latest token.
+    /// that failure, and for a while after a rejected token was replaced it is the latest token. Blocks as
+    /// [`token`](Client::token) does.
+    ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+    /// # let client = server::client();
+    /// let old = client.token()?;
+    /// let new = client.refresh()?;
+    /// assert_ne!(old.value(), new.value());
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`token`](Client::token). The cached token stays in service.
@@ -277,8 +343,17 @@ impl Client {
     /// that serves half its life unrejected starts this anew. A 401 may be about anything, and an API that rejects
     /// every token gets no better by new ones.
     ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+    /// # let client = server::client();
+    /// let rejected = client.token()?; // and with it the API answers 401
+    /// client.invalidate(&rejected)?;
+    /// assert_ne!(client.token()?.value(), rejected.value());
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
+    ///
     /// # Errors
-    /// The store cannot be written.
+    /// `Store` or `Timeout`: the store cannot be written. In this process the token is dropped all the same.
     pub fn invalidate(&self, rejected: &Token) -> Result<(), Error> {
         let Inner { settings, seams, membership, .. } = &*self.0;
         let (name, slot) = (&settings.provider.name, &membership.slot);
@@ -315,8 +390,17 @@ impl Client {
     /// for and secrets that it refused are forgotten for all clients of this client id; what rejected tokens have
     /// brought about stays.
     ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+    /// # let client = server::client();
+    /// client.token()?;
+    /// client.clear()?;
+    /// assert!(client.cached().is_err());
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
+    ///
     /// # Errors
-    /// The store cannot be written.
+    /// `Store` or `Timeout`: the store cannot be written. In this process all is forgotten all the same.
     pub fn clear(&self) -> Result<(), Error> {
         let Inner { settings, membership, .. } = &*self.0;
         let shared = self.exchange().clear();
@@ -327,19 +411,46 @@ impl Client {
 
     /// What is left of the token budget, which all scopes and secrets of this client id share. `None`: there is none.
     ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+    /// # let client = server::client();
+    /// assert_eq!(client.budget()?, None); // this provider limits no tokens, and the option quota is not set
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// `Store`: the ledger cannot be read.
     pub fn budget(&self) -> Result<Option<Allowance>, Error> {
         self.exchange().allowance()
     }
 
-    /// What the slot counted since it began.
+    /// What was counted for the token of this client, and of all that share it, since the first of them was made.
+    ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+    /// # let client = server::client();
+    /// client.token()?;
+    /// client.token()?;
+    /// assert_eq!(client.counter(tokauth::Counter::Requests), 1);
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
     pub fn counter(&self, counter: Counter) -> u64 {
         self.0.membership.slot.counters.get(counter)
     }
 
     /// 0: call [`token`](Client::token) (none cached, or this caller is to renew it). Else: that call would return, at
-    /// once, the same token as when this value was last seen. Never waits, allocates or calls the system.
+    /// once, the same token as when this value was last seen. Never waits, allocates or calls the system. For what a
+    /// program makes of a token and keeps, such as the head of its requests.
+    ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+    /// # let client = server::client();
+    /// assert_eq!(client.generation(), 0);
+    /// let token = client.token()?;
+    /// let seen = client.generation();
+    /// assert!(seen != 0 && client.generation() == seen); // so `token` still serves
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
     #[inline(always)]
     pub fn generation(&self) -> u64 {
         let Inner { settings, seams, membership, coarse, .. } = &*self.0;

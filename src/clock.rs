@@ -228,6 +228,16 @@ impl Event {
 }
 
 /// The moment by which a call must be over.
+///
+/// ```
+/// use std::time::Duration;
+/// use tokauth::store::Deadline;
+///
+/// let deadline = Deadline::within(Duration::from_millis(20));
+/// while !deadline.remaining().is_zero() {
+///     deadline.pause(Duration::from_millis(5)); // and look again whether others have let go
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Deadline {
     /// By [`Clock::since_boot`].

@@ -16,6 +16,19 @@ use crate::store::Store;
 /// Texts under names, in any order; names and values are judged together, by [`build`](Builder::build).
 ///
 /// Every option of [`OPTIONS`](crate::OPTIONS) has a method; a provider's own inputs go through [`set`](Builder::set).
+/// Every value is a text, as in the environment and in JSON. `Debug` shows the names only.
+///
+/// ```
+/// use tokauth::{Client, ErrorKind};
+///
+/// let builder = Client::builder().provider("event-temple").client_id("my-id").client_secret("my-secret");
+/// let client = builder.clone().set("org_id", "org-4711").timeout_ms("5000").build()?;
+///
+/// let error = builder.set("org-id", "org-4711").build().unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Config);
+/// assert_eq!(error.to_string(), "config: unknown option \"org-id\"; did you mean \"org_id\"?");
+/// # Ok::<(), tokauth::Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Builder {
     values: Vec<(String, Secret)>,
@@ -30,9 +43,11 @@ impl fmt::Debug for Builder {
 }
 
 macro_rules! methods {
-    ($($name:ident, $default:literal, $about:literal;)*) => {
+    ($($name:ident, $default:literal, $about:literal, $example:literal;)*) => {
         impl Builder {
-            $(#[doc = concat!("Sets `", stringify!($name), "`: ", $about, ". Default: ", $default, ".")]
+            $(#[doc = concat!("Sets `", stringify!($name), "`: ", $about, ". Default: ", $default, ".\n\n")]
+            #[doc = concat!("```\nlet builder = tokauth::Client::builder().", stringify!($name))]
+            #[doc = concat!("(\"", $example, "\");\n```")]
             #[must_use]
             pub fn $name(self, value: impl Into<String>) -> Builder {
                 self.set(stringify!($name), value)
@@ -44,25 +59,42 @@ with_options!(methods);
 
 impl Builder {
     /// Sets the option `name`; a later value replaces an earlier one.
+    ///
+    /// ```
+    /// let builder = tokauth::Client::builder().provider("event-temple").set("org_id", "org-4711");
+    /// ```
     #[must_use]
     pub fn set(mut self, name: impl Into<String>, value: impl Into<String>) -> Builder {
         self.put(name.into(), Some(Secret::new(value.into())));
         self
     }
 
-    /// Sets one more field of the body.
+    /// Sets one more field of the body of the token request: `param.NAME`.
+    ///
+    /// ```
+    /// let builder = tokauth::Client::builder().provider("oauth2").param("tenant", "4711");
+    /// ```
     #[must_use]
     pub fn param(self, name: &str, value: impl Into<String>) -> Builder {
         self.set(format!("param.{name}"), value)
     }
 
-    /// Sets one more header of the token request.
+    /// Sets one more header of the token request: `header.NAME`.
+    ///
+    /// ```
+    /// let builder = tokauth::Client::builder().provider("oauth2").header("X-Tenant", "4711");
+    /// ```
     #[must_use]
     pub fn header(self, name: &str, value: impl Into<String>) -> Builder {
         self.set(format!("header.{name}"), value)
     }
 
-    /// Removes the option `name`, if it is set.
+    /// Removes the option `name`, if it is set: what applies then is its default.
+    ///
+    /// ```
+    /// let builder = tokauth::Client::builder().load_env(Some("MY_PROGRAM_"))?.remove("proxy");
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
     #[must_use]
     pub fn remove(mut self, name: &str) -> Builder {
         self.put(name.to_owned(), None);
@@ -71,21 +103,49 @@ impl Builder {
 
     /// Sends log lines to `log`, besides the facade of the [`log`](https://docs.rs/log) crate, which gets them in any
     /// case under the target `tokauth`. Both are called on threads that ask for a token, with no lock held, while
-    /// others may wait for that token: they must be quick and must not ask a client for one.
+    /// others may wait for that token: they must be quick and must not ask a client for one. Siblings and clones of the
+    /// client have the same log.
+    ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+    /// use std::sync::{Arc, Mutex};
+    /// use tokauth::LogLevel;
+    ///
+    /// # let token_url = server::token_endpoint();
+    /// # let builder = tokauth::Client::builder().provider("oauth2").token_url(token_url);
+    /// # let builder = builder.client_id("my-id").client_secret("my-secret");
+    /// let worth_a_look = Arc::new(Mutex::new(Vec::new()));
+    /// let lines = worth_a_look.clone();
+    /// let client = builder.log(move |level, line| {
+    ///     if level <= LogLevel::Warning {
+    ///         lines.lock().unwrap().push(line.to_owned());
+    ///     }
+    /// });
+    /// let client = client.build()?;
+    /// client.invalidate(&client.token()?)?;
+    /// assert!(worth_a_look.lock().unwrap()[0].starts_with("oauth2: the API rejected a token"));
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
     #[must_use]
     pub fn log(mut self, log: impl Fn(LogLevel, &str) + Send + Sync + 'static) -> Builder {
         self.log = Log::new(log);
         self
     }
 
-    /// Sends log lines to the facade only.
+    /// Sends log lines to the facade only, as is the default.
+    ///
+    /// ```
+    /// let loud = tokauth::Client::builder().log(|_, line| eprintln!("{line}"));
+    /// let quiet = loud.clone().without_log();
+    /// ```
     #[must_use]
     pub fn without_log(mut self) -> Builder {
         self.log = Log::default();
         self
     }
 
-    /// Keeps tokens and budgets in a store of the program's own, in place of the option `store`.
+    /// Keeps tokens and budgets in a store of the program's own, in place of the option `store`; [`crate::store`] shows
+    /// one.
     #[must_use]
     pub fn share_through(mut self, store: Arc<dyn Store>) -> Builder {
         self.store = Some(store);
@@ -94,6 +154,14 @@ impl Builder {
 
     /// Takes every variable of the environment whose name begins with `prefix` (`None`: `TOKAUTH_`): the rest of the
     /// name, in lower case, is the option. The only place where the library reads options from the environment.
+    ///
+    /// With `TOKAUTH_PROVIDER`, `TOKAUTH_CLIENT_ID` and `TOKAUTH_CLIENT_SECRET_FILE` set, a program needs no more than
+    /// `Client::builder().load_env(None)?.build()?`.
+    ///
+    /// ```
+    /// let builder = tokauth::Client::builder().provider("calven").load_env(Some("MY_PROGRAM_"))?;
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
     ///
     /// # Errors
     /// `Config` if the prefix is empty, or a variable under it is not in upper case or not UTF-8; then nothing is
@@ -126,6 +194,12 @@ impl Builder {
     }
 
     /// Takes every member of one flat JSON object: texts, numbers and booleans as their text; null removes.
+    ///
+    /// ```
+    /// let json = r#"{"provider": "calven", "timeout_ms": 5000, "proxy": null}"#;
+    /// let builder = tokauth::Client::builder().load_json(json)?;
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
     ///
     /// # Errors
     /// `Config` if it is not such an object or a name stands in it twice; then nothing is taken.
@@ -217,5 +291,29 @@ impl<'de> Visitor<'de> for FlatObject {
             members.push((name, value));
         }
         Ok(members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::examples;
+
+    #[test]
+    fn the_documentation_s_values_are_accepted() {
+        for (name, value) in examples() {
+            let base = Builder::default().provider("oauth2").token_url("https://auth.example/").client_id("my-id");
+            let base = base.client_secret("canary-secret-0123456789abcdef");
+            let builder = match name {
+                "provider_file" => base.remove("provider").provider_file(value),
+                "client_secret_file" => base.remove("client_secret").client_secret_file(value),
+                "store_key_file" => base.store("file").store_key_file(value),
+                _ => base.set(name, value),
+            };
+            if let Err(error) = builder.settings(None) {
+                let is_about_a_file = error.to_string().contains(&format!("{name} cannot be read: "));
+                assert!(is_about_a_file, "{name}: {error}"); // which this machine does not have
+            }
+        }
     }
 }

@@ -7,6 +7,21 @@ use std::time::Duration;
 use crate::lines::{Reader, Writer};
 
 /// The family of an [`Error`]: what a program can decide on.
+///
+/// ```
+/// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+/// # let client = server::client_of(server::refusing_token_endpoint());
+/// use tokauth::ErrorKind;
+///
+/// let advice = match client.token().unwrap_err().kind() {
+///     ErrorKind::Config | ErrorKind::Unsupported | ErrorKind::Denied => "no use without a change",
+///     ErrorKind::RateLimited | ErrorKind::Quota => "wait as long as retry_after says",
+///     ErrorKind::Network | ErrorKind::Timeout | ErrorKind::Server => "try again later",
+///     _ => "have somebody look at it",
+/// };
+/// assert_eq!(advice, "no use without a change");
+/// # Ok::<(), tokauth::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -119,7 +134,17 @@ impl fmt::Display for Step {
 
 /// An error: one line that names the step, what happened and what to do. It never holds a secret or a token.
 ///
-/// Cheap to clone: all callers that waited for one request share its failure.
+/// Cheap to clone: all callers that waited for one request share its failure. [`source`](std::error::Error::source) is
+/// the error of the system below, where there is one.
+///
+/// ```
+/// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+/// # let client = server::client_of(server::refusing_token_endpoint());
+/// let error = client.token().unwrap_err();
+/// let refusal = "token: oauth2 refused the request (HTTP 401, code invalid_client)";
+/// assert_eq!(error.to_string(), format!("{refusal}; check client_id, client_secret and auth"));
+/// # Ok::<(), tokauth::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -158,11 +183,22 @@ impl Error {
     }
 
     /// One that a [`Store`](crate::store::Store) gives when it cannot be used: what happened, and what to do.
+    ///
+    /// ```
+    /// let error = tokauth::Error::store("the disk is full; make room on it");
+    /// assert_eq!(error.to_string(), "store: the disk is full; make room on it");
+    /// assert_eq!(error.kind(), tokauth::ErrorKind::Store);
+    /// ```
     pub fn store(message: impl Into<String>) -> Error {
         Error::new(ErrorKind::Store, Step::Store, message)
     }
 
     /// One that a [`Store`](crate::store::Store) gives when others did not let go of something in time.
+    ///
+    /// ```
+    /// let error = tokauth::Error::store_timeout("another process has had the lock for all of this call's time");
+    /// assert_eq!(error.kind(), tokauth::ErrorKind::Timeout);
+    /// ```
     pub fn store_timeout(message: impl Into<String>) -> Error {
         Error::new(ErrorKind::Timeout, Step::Store, message)
     }
@@ -222,6 +258,13 @@ impl Error {
     }
 
     /// The family this error belongs to.
+    ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+    /// # let client = server::client_of(server::refusing_token_endpoint());
+    /// assert_eq!(client.token().unwrap_err().kind(), tokauth::ErrorKind::Denied);
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
@@ -233,11 +276,25 @@ impl Error {
     }
 
     /// The provider's own code: `invalid_client`, `401003`. `None` if it gave none.
+    ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+    /// # let client = server::client_of(server::refusing_token_endpoint());
+    /// assert_eq!(client.token().unwrap_err().provider_code(), Some("invalid_client"));
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
     pub fn provider_code(&self) -> Option<&str> {
         self.0.provider_code.as_deref()
     }
 
     /// The HTTP status of the reply; `None` if there was no reply.
+    ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+    /// # let client = server::client_of(server::refusing_token_endpoint());
+    /// assert_eq!(client.token().unwrap_err().http_status(), Some(401));
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
     pub fn http_status(&self) -> Option<u16> {
         self.0.http_status
     }
@@ -245,6 +302,16 @@ impl Error {
     /// How long to wait before asking again: what is left of the cool-down that the failure began, in which a call that
     /// has no valid token gets this error at once and sends nothing (one that ran out of time binds only calls that
     /// have no more). `None` if none began.
+    ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+    /// # let client = server::client_of(server::refusing_token_endpoint());
+    /// use std::time::Duration;
+    ///
+    /// let wait = client.token().unwrap_err().retry_after();
+    /// assert!(wait.is_some_and(|wait| wait > Duration::ZERO && wait <= Duration::from_secs(60)));
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }

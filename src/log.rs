@@ -6,7 +6,13 @@ use std::sync::Arc;
 
 use crate::error::one_line;
 
-/// The severity of a log line.
+/// The severity of a log line, the most severe first.
+///
+/// ```
+/// use tokauth::LogLevel;
+///
+/// assert!(LogLevel::Error < LogLevel::Warning && LogLevel::Info < LogLevel::Debug);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum LogLevel {

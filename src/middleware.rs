@@ -18,30 +18,27 @@ use crate::token::Token;
 /// An agent that has it is for one API: whatever address it calls gets the token. It may be shared by any number of
 /// threads; each call begins with [`Client::token`], and blocks as that does.
 ///
-/// - **Redirects are not followed**, whatever the agent's settings are: the redirect is the response. ureq would take
-///   all headers but `Authorization` along to whatever host it leads to.
+/// - **Redirects are not followed**, whatever the settings are: the redirect is the response. ureq would take all headers
+///   but `Authorization` along to whatever host it leads to, and nobody could tell whose 401 comes back.
 /// - **After a 401** the token is told to [`Client::invalidate`], and the request sent again if there is another token.
 ///   Whatever comes then is the outcome, a second 401 too. Where the rejected token stays in service (as `invalidate`
 ///   says) the first 401 is the outcome. Whether the agent makes errors of statuses plays no part.
 /// - **Bodies** of POST, PUT and PATCH may be streams, which nobody can send twice, and ureq does not tell which are.
 ///   So these requests pass as they are; after a 401 that is their outcome, and the next request has a new token.
 ///   [`keep_bodies`](Middleware::keep_bodies) changes that. A body of any other request is kept in memory.
-/// - **The second request** cannot go through the agent, since ureq lets a middleware send one. It goes through an agent
-///   of its own with the settings of the first request (timeouts, which begin anew, proxy, TLS and so on), but without
-///   the agent's cookies, its later middlewares, and a connector and resolver that it was given by
+/// - **The second request** cannot go through the agent, since ureq lets a middleware send one. It goes through an
+///   agent of its own with the settings of the first request (timeouts, which begin anew, proxy, TLS and so on), but
+///   without the agent's cookies, its later middlewares, and a connector and resolver that it was given by
 ///   [`Agent::with_parts`]: where there are such, give [`retry_through`](Middleware::retry_through) an agent.
 /// - **An error of this library**, when there is no token at first or no other after a 401, is `ureq::Error::Other`
 ///   around an [`Error`](crate::Error).
 ///
 /// ```
 /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
-/// # let (token_url, api) = (server::token_endpoint(), server::api());
-/// use tokauth::{Client, Middleware};
+/// # let (client, api) = (server::client(), server::api());
 /// use ureq::Agent;
 ///
-/// # let token_url = token_url.as_str();
-/// let client = Client::builder().provider("oauth2").token_url(token_url).client_id("my-id").client_secret("my-secret");
-/// let agent: Agent = Agent::config_builder().middleware(Middleware::new(client.build()?)).build().into();
+/// let agent: Agent = Agent::config_builder().middleware(tokauth::Middleware::new(client)).build().into();
 ///
 /// let answer = agent.get(format!("{api}/events")).call();
 /// # assert!(answer.is_ok());
@@ -52,7 +49,6 @@ use crate::token::Token;
 /// }
 /// # Ok::<(), tokauth::Error>(())
 /// ```
-#[cfg_attr(docsrs, doc(cfg(feature = "middleware")))]
 #[derive(Clone, Debug)]
 pub struct Middleware {
     client: Client,
@@ -72,9 +68,7 @@ impl Middleware {
     ///
     /// ```
     /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
-    /// # let (token_url, api) = (server::token_endpoint(), server::api_that_rejects_the_first_token());
-    /// # let client = tokauth::Client::builder().provider("oauth2").token_url(token_url).client_id("a").client_secret("b");
-    /// # let client = client.build()?;
+    /// # let (client, api) = (server::client(), server::api_that_rejects_the_first_token());
     /// let middleware = tokauth::Middleware::new(client).keep_bodies();
     /// let agent: ureq::Agent = ureq::Agent::config_builder().middleware(middleware).build().into();
     ///
@@ -93,9 +87,7 @@ impl Middleware {
     ///
     /// ```
     /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
-    /// # let (token_url, api) = (server::token_endpoint(), server::api_that_rejects_the_first_token());
-    /// # let client = tokauth::Client::builder().provider("oauth2").token_url(token_url).client_id("a").client_secret("b");
-    /// # let client = client.build()?;
+    /// # let (client, api) = (server::client(), server::api_that_rejects_the_first_token());
     /// use ureq::Agent;
     /// use ureq::unversioned::{resolver::DefaultResolver, transport::DefaultConnector};
     ///

@@ -104,6 +104,14 @@ pub use memory::Memory;
 pub use redis::RedisStore;
 
 /// What a document is called: a word and a hash. Letters, digits and a hyphen; it tells nobody whose it is.
+///
+/// ```
+/// use tokauth::store::Name;
+///
+/// let name = Name::new("token", &[0xa5; 32]);
+/// assert!(name.as_str().starts_with("token-a5a5") && !name.lasts());
+/// assert!(Name::lasting("ledger", &[0xa5; 32]).lasts());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Name {
     text: String,

@@ -5,7 +5,19 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-/// An access token. Immutable and cheap to clone; may be shared between threads.
+/// An access token. Immutable and cheap to clone; may be shared between threads. `Debug` does not show it, and its
+/// memory is wiped when the last clone is dropped.
+///
+/// ```
+/// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+/// # let client = server::client();
+/// let token = client.token()?;
+/// assert_eq!(format!("{token:?}").matches("token-1").count(), 0);
+/// for (name, value) in token.headers() {
+///     println!("{name} has {} characters", value.len());
+/// }
+/// # Ok::<(), tokauth::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Token(Arc<TokenData>);
 
@@ -92,34 +104,84 @@ impl Token {
         self.0.authorization().map(Text::with_nul)
     }
 
-    /// The bare token, as the provider gave it: visible ASCII.
+    /// The bare token, as the provider gave it: visible ASCII. An API call wants [`headers`](Token::headers).
+    ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+    /// # let client = server::client();
+    /// let token = client.token()?;
+    /// assert_eq!(token.value(), "token-1");
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
     pub fn value(&self) -> &str {
         self.0.value.as_str()
     }
 
     /// The ready value of the `Authorization` header, with the scheme as the provider's API wants it (RFC 6750 says
     /// `Bearer`, not all do). `None` where the API takes no such header.
+    ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+    /// # let client = server::client();
+    /// let token = client.token()?;
+    /// assert_eq!(token.authorization(), Some("Bearer token-1"));
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
     pub fn authorization(&self) -> Option<&str> {
         self.0.authorization().map(Text::as_str)
     }
 
     /// All headers an API call needs, as name and value.
+    ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+    /// # let client = server::client();
+    /// let token = client.token()?;
+    /// assert_eq!(token.headers().collect::<Vec<_>>(), [("Authorization", "Bearer token-1")]);
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
     pub fn headers(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.0.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// The token type the server named; `Bearer` if it named none.
+    ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+    /// # let client = server::client();
+    /// let token = client.token()?;
+    /// assert_eq!(token.token_type(), "Bearer");
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
     pub fn token_type(&self) -> &str {
         self.0.token_type.as_str()
     }
 
     /// The scope the server granted, as it wrote it. `None` if it did not say (RFC 6749 section 5.1: then it is the
     /// scope that was asked for).
+    ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+    /// # let client = server::client();
+    /// let token = client.token()?;
+    /// assert_eq!(token.scope(), None);
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
     pub fn scope(&self) -> Option<&str> {
         self.0.scope.as_ref().map(Text::as_str)
     }
 
     /// When the token ends, in Unix seconds by this machine's wall clock: for people to read, not to schedule on.
+    /// [`Client::token`](crate::Client::token) renews it in time.
+    ///
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
+    /// # let client = server::client();
+    /// let token = client.token()?;
+    /// let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    /// assert!(token.expires_at() > now as i64);
+    /// # Ok::<(), tokauth::Error>(())
+    /// ```
     pub fn expires_at(&self) -> i64 {
         self.0.expires_at
     }

@@ -51,3 +51,18 @@ fn no_dependency_needs_a_newer_rust_than_this_crate() {
         }
     }
 }
+
+#[test]
+fn the_features_are_those_that_the_documentation_explains() {
+    let (manifest, guide) = (include_str!("../Cargo.toml"), include_str!("../src/lib.rs"));
+    let features = manifest.split_once("\n[features]\n").unwrap().1.split("\n[").next().unwrap();
+    let names = features.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name);
+    let mut names: Vec<&str> = names.filter(|name| *name != "default").collect();
+    let chapter = guide.split_once("\n//! # Features\n").unwrap().1.split("\n#").next().unwrap();
+    let mut explained: Vec<&str> =
+        chapter.lines().filter_map(|line| line.strip_prefix("//! - `")?.split('`').next()).collect();
+    names.sort_unstable();
+    explained.sort_unstable();
+    assert_eq!(names, explained);
+    assert!(features.starts_with("default = [\"capi\"]\n") && chapter.contains("`capi` (by default):"));
+}

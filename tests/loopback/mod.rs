@@ -26,6 +26,7 @@ pub fn serve(mut answer: impl FnMut(&str) -> (u16, String) + Send + 'static) -> 
 }
 
 /// A token endpoint: tokens of an hour, token-1 and so on.
+#[allow(dead_code)] // each example takes what it needs
 pub fn token_endpoint() -> String {
     let mut count = 0;
     serve(move |_| {
@@ -35,9 +36,21 @@ pub fn token_endpoint() -> String {
 }
 
 /// A token endpoint that refuses the client.
-#[allow(dead_code)] // each example takes what it needs
+#[allow(dead_code)]
 pub fn refusing_token_endpoint() -> String {
     serve(|_| (401, r#"{"error": "invalid_client"}"#.to_owned()))
+}
+
+/// A client of a token endpoint of its own.
+#[allow(dead_code)]
+pub fn client() -> tokauth::Client {
+    client_of(token_endpoint())
+}
+
+#[allow(dead_code)]
+pub fn client_of(token_url: String) -> tokauth::Client {
+    let builder = tokauth::Client::builder().provider("oauth2").token_url(token_url);
+    builder.client_id("my-id").client_secret("canary-secret-of-an-example").build().unwrap()
 }
 
 /// An API that takes any token.
