@@ -341,6 +341,7 @@ struct Readme;
 
 const _: () = {
     const fn shared<T: Send + Sync>() {}
+    shared::<Builder>();
     shared::<Client>();
     shared::<Token>();
     shared::<Error>();

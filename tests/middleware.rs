@@ -14,6 +14,7 @@ use tokauth::{Client, Error, ErrorKind, Middleware};
 use ureq::config::RedirectAuthHeaders;
 use ureq::http::{Request, Response};
 use ureq::middleware::MiddlewareNext;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, SendBody};
 
 /// A request as an API got it.
@@ -298,6 +299,22 @@ fn a_request_s_own_settings_hold_for_the_second_too() {
     assert!(matches!(request.build().call(), Err(ureq::Error::Timeout(_))));
     let seen = api.seen();
     assert_eq!(seen.iter().map(|seen| seen.header("user-agent")).collect::<Vec<_>>(), [Some("mine"); 2]);
+}
+
+#[test]
+fn the_second_request_trusts_the_roots_that_the_first_does() {
+    let standin = Standin::start();
+    let pem = std::fs::read(standin.ca_file()).unwrap();
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(&[Certificate::from_pem(&pem).unwrap()]))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let middleware = Middleware::new(client(&standin.options_tls("oauth2")));
+    let agent: Agent = Agent::config_builder().tls_config(tls.build()).middleware(middleware).build().into();
+    let api = format!("{}/oauth2/api", standin.https());
+    assert_eq!(status(agent.get(&api).call()), 200);
+    standin.set_clock_offset(7200); // by which the token has ended
+    assert_eq!(status(agent.get(&api).call()), 200);
+    assert_eq!(standin.token_requests("oauth2"), 2);
 }
 
 #[test]
