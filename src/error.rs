@@ -135,7 +135,7 @@ impl fmt::Display for Step {
 /// An error: one line that names the step, what happened and what to do. It never holds a secret or a token.
 ///
 /// Cheap to clone: all callers that waited for one request share its failure. [`source`](std::error::Error::source) is
-/// the error of the system below, where there is one.
+/// that of the system, if a file cannot be read.
 ///
 /// ```
 /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }

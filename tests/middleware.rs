@@ -45,21 +45,23 @@ struct Api {
 }
 
 impl Api {
-    /// `answer` gives the status and further headers; no status: no answer, ever.
+    /// `answer` gives the status and further headers; no status: no answer while the client waits, for a minute at most.
     fn start(answer: impl Fn(&Seen) -> (Option<u16>, String) + Send + 'static) -> Api {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/api", listener.local_addr().unwrap());
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
         let kept = seen.clone();
         std::thread::spawn(move || {
-            let mut silent = Vec::new();
             for stream in listener.incoming() {
                 let mut stream = BufReader::new(stream.unwrap());
                 let request = read(&mut stream);
                 let (status, headers) = answer(&request);
                 kept.lock().unwrap().push(request);
                 match status {
-                    None => silent.push(stream),
+                    None => {
+                        stream.get_ref().set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+                        let _ = stream.read(&mut [0]);
+                    }
                     Some(status) => {
                         let head = format!("HTTP/1.1 {status} \r\n{headers}Content-Length: 0\r\nConnection: close\r\n");
                         stream.get_mut().write_all((head + "\r\n").as_bytes()).unwrap();
