@@ -112,9 +112,10 @@ impl Builder {
 
 /// One credential at one provider, with one scope and audience. Cheap to clone; may be used from any number of threads.
 ///
-/// Clients of one process with equal options share one token, whoever made them. A client may be used in a child of
-/// `fork`. Only [`token`](Client::token) and [`refresh`](Client::refresh) ask the provider; with a store in Redis other
-/// calls than [`cached`](Client::cached) and [`generation`](Client::generation) ask that, for at most `timeout_ms`.
+/// Clients of one process with equal options share one token, whoever made them. The child of a `fork` may use those that
+/// it inherits. Only [`token`](Client::token) and [`refresh`](Client::refresh) ask the provider. With a store in Redis
+/// [`with`](Client::with), [`invalidate`](Client::invalidate), [`clear`](Client::clear) and [`budget`](Client::budget) ask
+/// that, for at most `timeout_ms`.
 ///
 /// ```
 /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }

@@ -207,10 +207,10 @@
 //!
 //! # Features
 //!
-//! - `capi` (by default): the C functions of `tokauth.h`. A Rust program can do without.
+//! - `capi` (by default): the C functions of `tokauth.h`. A Rust program can do without: `default-features = false`.
 //! - `redis`: `store=redis://` and `rediss://`.
 //! - `platform-verifier`: `ca_file=system`, with which the platform judges certificates.
-//! - `middleware`: `Middleware`, for agents of ureq 3. It adds no dependency.
+//! - `middleware`: `Middleware`, for agents of ureq 3. It adds no dependency; the program names `ureq = "3"` itself.
 //!
 //! No feature changes a default.
 #![cfg_attr(docsrs, feature(doc_cfg))]

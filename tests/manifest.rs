@@ -32,6 +32,7 @@ fn the_tree_has_at_most_48_crates_by_default_and_each_of_them_once() {
         names.dedup();
         assert_eq!(names.len(), crates.len(), "two versions of one crate: {crates:?}");
     }
+    assert_eq!(tree("middleware"), tree(""));
 }
 
 #[test]
