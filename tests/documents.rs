@@ -35,6 +35,13 @@ const BLOCKS: &[(&str, &str, Tried)] = &[
     ("CONTRIBUTING.md", "{\"ok\": false", By("contributing", "the_description_reads_both_answers")),
     ("CONTRIBUTING.md", "{", By("contributing", "the_description_sends_what_the_curl_command_sends")),
     ("CONTRIBUTING.md", "printf my-secret", By("programs", "the_newcomer_s_commands_work")),
+    ("examples/calenso.md", "cargo build --release", By("everyday", JOBS)),
+    ("examples/calenso.md", "#!/bin/sh\n# /usr/local/bin/calenso-token", By("everyday", JOBS)),
+    ("examples/calenso.md", "#!/bin/sh\n# /usr/local/bin/calenso-job", By("everyday", JOBS)),
+    ("examples/calenso.md", "# /etc/systemd/system/calenso-job.service", By("everyday", JOBS)),
+    ("examples/calenso.md", "# /etc/systemd/system/calenso-job.timer", By("everyday", UNITS)),
+    ("examples/calenso.md", "# /etc/cron.d/calenso", By("everyday", JOBS)),
+    ("examples/calenso.md", "runuser -u calenso", By("everyday", JOBS)),
     ("examples/fleet.md", "store=rediss://", By("fleet_faults", "a_server_as_the_page_sets_it_up_keeps_a_ledger")),
     (
         "examples/fleet.md",
@@ -43,6 +50,9 @@ const BLOCKS: &[(&str, &str, Tried)] = &[
     ),
     ("examples/fleet.md", "cargo test --release", Commands),
 ];
+
+const JOBS: &str = "the_jobs_of_the_page_share_one_token_a_day_and_its_budget_by_systemd_and_by_cron";
+const UNITS: &str = "systemd_takes_the_units_of_the_page_and_lets_the_job_do_what_it_does";
 
 /// What takes too long for each change, or more than CI may do; said where it is told of.
 const BY_HAND: &[&str] = &["--test years", "--test scale", "--test crashes -- --ignored"];
