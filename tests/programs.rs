@@ -340,8 +340,10 @@ fn null_is_refused_or_harmless_in_every_place() {
 #[test]
 fn the_python_binding_works_and_knows_the_whole_header() {
     let standin = Standin::start();
-    let text = printed(python("tests/python/test_binding.py", &standin.oauth2_options("post")), PYTHON);
-    assert!(text.ends_with("OK\n") && !text.contains("skipped"), "{text}");
+    let mut program = python("tests/python/test_binding.py", &standin.oauth2_options("post"));
+    program.env("PYTHONDEVMODE", "1").env("PYTHONWARNINGS", "error");
+    let text = printed(program, PYTHON);
+    assert!(text.ends_with("OK\n") && !text.contains("skipped") && !text.contains("ignored"), "{text}");
 }
 
 /// Here, for Python's regular expressions are what those of JSON Schema commonly are.

@@ -4,7 +4,8 @@
         urllib.request.Request(url, headers=client.headers())
 
 One file, Python 3.8 or newer, no other package. The shared library is taken from load(path), else from the environment
-variable LIBTOKAUTH_PATH, else from beside this file, else from where the system looks for libraries.
+variable LIBTOKAUTH_PATH, else from beside this file, where the wheel has it, else from where the system looks for
+libraries. In a coroutine: await asyncio.to_thread(client.token).
 """
 
 from __future__ import annotations
@@ -12,9 +13,14 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from ctypes import CDLL, CFUNCTYPE, POINTER, PyDLL, byref, c_char, c_char_p, c_int32, c_int64, c_size_t, c_uint32
 from ctypes import c_uint64, c_void_p
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    import httpx
+    import requests
 
 # The macros of tokauth.h, without their prefix.
 OK = 0
@@ -152,6 +158,9 @@ class _Handle(c_void_p):
         if self and not is_finalizing():
             self._free(self)
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("clients and tokens cannot be pickled: make a client in each process, and ask it for a token")
+
 
 def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode()
@@ -198,14 +207,12 @@ _loggers: dict[int, Callable[[int, str], None]] = {}
 _logger_ids = itertools.count(1)
 
 
-@_LogFn
 def _log(logger: int, level: int, message: bytes) -> None:
     _loggers[logger](level, message.decode())
 
 
-@_DestroyFn
-def _forget_logger(logger: int) -> None:
-    del _loggers[logger]
+_c_log = _LogFn(_log)
+_c_forget_logger = _DestroyFn(_loggers.__delitem__)
 
 
 class Token:
@@ -256,13 +263,13 @@ class Client:
         client._open(config, log, options)
         return client
 
-    def _open(self, config: _Handle, log: Callable[[int, str], None] | None, options: dict) -> None:
+    def _open(self, config: _Handle, log: Callable[[int, str], None] | None, options: dict[str, Any]) -> None:
         for name, value in options.items():
             _call("tokauth_config_set", config, _bytes("a name", name), _bytes(name, value))
         if log is not None:
             logger = next(_logger_ids)
             _loggers[logger] = log
-            load().tokauth_config_set_log(config, _log, logger, _forget_logger)
+            load().tokauth_config_set_log(config, _c_log, logger, _c_forget_logger)
         self._adopt(_make("client", "tokauth_client_new", config))
 
     def _adopt(self, handle: _Handle | None) -> None:
@@ -300,6 +307,11 @@ class Client:
             if handle is not self._handle:  # closed in between
                 self._adopt(self._handle)
         return token
+
+    def _kept_token(self) -> Token | None:
+        """The token that token() would return without a wait."""
+        generation, token, _, _handle, argument = self._kept
+        return token if generation == _generation(argument) else None
 
     def authorization(self) -> str:
         """The value of the Authorization header: the same str while the token is good. Blocks as token()."""
@@ -339,7 +351,8 @@ class Client:
     def counter(self, which: str | int) -> int:
         """How often it happened: COUNT_REQUESTS or "requests", and so on. Unknown numbers read 0."""
         number = globals()[f"COUNT_{which.upper()}"] if isinstance(which, str) else which
-        return load().tokauth_client_counter(self._handle, number)
+        count: int = load().tokauth_client_counter(self._handle, number)
+        return count
 
     def budget(self) -> tuple[int | None, int | None]:
         """(requests left, or None without a budget; Unix seconds of the next one, or None if it may be sent now)."""
@@ -356,59 +369,91 @@ def providers() -> list[str]:
 
 def version() -> str:
     """The version of the library, such as "0.1.0"."""
-    return load().tokauth_version_string().decode()
+    text: bytes = load().tokauth_version_string()
+    return text.decode()
 
 
 class RequestsAuth:
-    """For requests, as `auth=`: attaches the headers, and asks once more with a new token after a 401.
+    """For requests, as `auth=`: attaches the headers, and asks once more with another token after a 401.
 
-    Only a body that can be sent twice is: none, bytes or str. A redirect's 401 says nothing about the token.
+        requests.get(url, auth=tokauth.RequestsAuth(client))
+
+    Only no body, bytes and str are sent again; after a 401 for another body, the next request has another token.
+    TokauthError if no token can be had, for the second try too. A redirect takes the headers along where requests lets
+    Authorization go: not to another host.
     """
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def __call__(self, request):
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        from urllib.parse import urljoin
+
+        from requests.sessions import SessionRedirectMixin
+
+        redirects: Any = SessionRedirectMixin()
         token = self._client.token()
         request.headers.update(token.headers)
-        url = request.url
 
-        def retry(response, **send_options):
-            sent = response.request
-            if response.status_code != 401 or sent.url != url:
-                return response
-            fresh = _replace(self._client, token)
-            if fresh is None or not isinstance(sent.body, (type(None), bytes, str)):
-                return response
-            response.content  # read to its end, so that the connection can serve again
-            response.close()
-            again = sent.copy()
-            again.headers.update(fresh.headers)
-            answer = response.connection.send(again, **send_options)
-            answer.history.append(response)
-            answer.request = again
-            return answer
+        def answered(response: requests.Response, **options: Any) -> requests.Response:
+            nonlocal token
+            sent = response.request  # also what a redirect will be a copy of
+            if response.status_code == 401 and _carries(sent, token):
+                try:
+                    fresh = _replace(self._client, token, isinstance(sent.body, (type(None), bytes, str)))
+                except TokauthError:
+                    response.close()
+                    raise
+                if fresh is not None:
+                    response.content  # read to its end, so that the connection can serve again
+                    response.close()
+                    response.request = sent.copy()
+                    token = fresh
+                    sent.headers.update(token.headers)
+                    rejected, response = response, response.connection.send(sent, **options)
+                    response.history.append(rejected)
+            target = redirects.get_redirect_target(response)
+            if target and redirects.should_strip_auth(sent.url, urljoin(sent.url, target)):
+                response.request = sent.copy()
+                for name in token.headers:
+                    sent.headers.pop(name, None)
+            return response
 
-        request.register_hook("response", retry)
+        request.hooks["response"].append(answered)
         return request
 
 
-def HttpxAuth(client: Client):
-    """For httpx, as `auth=`: an httpx.Auth that attaches the headers, and asks once more with a new token after a 401.
+def HttpxAuth(client: Client) -> httpx.Auth:
+    """For httpx, as `auth=`: attaches the headers, and asks once more with another token after a 401.
 
-    Keeps each request's body in memory, to send it twice. With httpx.AsyncClient a renewal blocks the event loop.
+        httpx.get(url, auth=tokauth.HttpxAuth(client))
+
+    Only a body that httpx has in memory is sent again: none, content= of bytes or str, data=, json=; after a 401 for
+    another, the next request has another token. TokauthError if no token can be had, for the second try too.
+    httpx.AsyncClient waits for tokens in a thread; one that is kept costs none.
+
+    With follow_redirects=True httpx takes Authorization away from what goes to another host, but no other header.
     """
     import httpx
 
     class ClientAuth(httpx.Auth):
-        requires_request_body = True
-
-        def auth_flow(self, request):
+        def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
             token = client.token()
             request.headers.update(token.headers)
             response = yield request
-            if response.status_code == 401 and response.request.url == request.url:
-                fresh = _replace(client, token)
+            if response.status_code == 401 and _carries(response.request, token):
+                fresh = _replace(client, token, isinstance(request.stream, httpx.ByteStream))
+                if fresh is not None:
+                    request.headers.update(fresh.headers)
+                    yield request
+
+        async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+            token = client._kept_token() or await _in_thread(client.token)
+            request.headers.update(token.headers)
+            response = yield request
+            if response.status_code == 401 and _carries(response.request, token):
+                replayable = isinstance(request.stream, httpx.ByteStream)
+                fresh = await _in_thread(_replace, client, token, replayable)
                 if fresh is not None:
                     request.headers.update(fresh.headers)
                     yield request
@@ -416,8 +461,22 @@ def HttpxAuth(client: Client):
     return ClientAuth()
 
 
-def _replace(client: Client, rejected: Token) -> Token | None:
-    """The token to use instead of a rejected one; None if there is no other."""
+async def _in_thread(function: Callable[..., Any], *arguments: object) -> Any:
+    """For asyncio and trio alike. A cancelled caller does not wait for the thread's end."""
+    from anyio import to_thread  # which httpx brings
+
+    return await to_thread.run_sync(function, *arguments, abandon_on_cancel=True)
+
+
+def _carries(request: requests.PreparedRequest | httpx.Request, token: Token) -> bool:
+    """False after a redirect elsewhere: what is answered there says nothing about the token."""
+    return all(request.headers.get(name) == value for name, value in token.headers.items())
+
+
+def _replace(client: Client, rejected: Token, replayable: bool) -> Token | None:
+    """The token to try again with; None if the request cannot be sent again, or there is no other token."""
     client.invalidate(rejected)
+    if not replayable:
+        return None
     token = client.token()
     return None if token.value == rejected.value else token

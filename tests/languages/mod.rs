@@ -77,7 +77,7 @@ pub fn compile_as(compiler: &str, standard: &str, sources: &[&str]) -> PathBuf {
 
 pub fn python(script: &str, options: &[(String, String)]) -> Command {
     let mut command = command("python3", options);
-    command.arg(root().join(script));
+    command.env("PYTHONPATH", root().join("examples/python")).arg(root().join(script));
     command
 }
 

@@ -11,14 +11,10 @@ import ctypes
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples" / "python"))
-
-import tokauth  # noqa: E402
+import tokauth
 
 LIMIT_S = 60
 PROCESSES = 4
@@ -53,6 +49,14 @@ def children_use_the_parents_client() -> None:
 def children_make_clients(method: str) -> None:
     with processes(method) as pool:
         assert all(pool.map_async(own_token, range(3 * PROCESSES)).get(LIMIT_S)), method
+
+
+def clients_are_not_sent_to_children() -> None:
+    try:
+        multiprocessing.get_context("spawn").Process(target=own_token, args=(inherited,)).start()
+        raise AssertionError("a child")
+    except TypeError as error:
+        assert "make a client in each process" in str(error), error
 
 
 def children_are_forked_from_under_threads() -> None:
@@ -115,7 +119,7 @@ def library_stays_when_it_is_closed_under_a_call() -> None:
 
     thread = threading.Thread(target=wait_in_vain)
     thread.start()
-    libraries = [ctypes.CDLL(os.environ["LIBTOKAUTH_PATH"])._handle] * 3  # the binding has opened it twice
+    libraries = [ctypes.CDLL(tokauth.load()._name)._handle] * 3  # the binding has opened it twice
     for handle in libraries:
         _ctypes.dlclose(handle)
     thread.join()
@@ -130,6 +134,7 @@ def main() -> None:
     children_use_the_parents_client()
     for method in multiprocessing.get_all_start_methods():
         children_make_clients(method)
+    clients_are_not_sent_to_children()
     children_are_forked_from_under_threads()
     ctrl_c_ends_a_call_at_its_deadline()
     library_stays_when_it_is_closed_under_a_call()

@@ -1,4 +1,4 @@
-"""The Python binding against tokauth.h and, through LIBTOKAUTH_PATH, the library.
+"""The Python binding, as a single file or as the installed package, against tokauth.h and the library.
 
 A working client's options are expected in the environment (TOKAUTH_*), the secret as TOKAUTH_CLIENT_SECRET; the
 provider is oauth2, and every request must bring a new token.
@@ -6,6 +6,7 @@ provider is oauth2, and every request must bring a new token.
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import gc
 import os
@@ -13,8 +14,8 @@ import pickle
 import re
 import subprocess
 import sys
+import threading
 import time
-import types
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -22,11 +23,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import tokauth
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "examples" / "python"))
-
-import tokauth  # noqa: E402
-
 HEADER = (ROOT / "include" / "tokauth.h").read_text()
 
 
@@ -55,7 +54,7 @@ class Loading(unittest.TestCase):
         """The output of a fresh interpreter that has imported the binding."""
         return subprocess.run(
             [sys.executable, "-c", f"import tokauth\n{code}"],
-            env={**os.environ, "PYTHONPATH": os.path.dirname(tokauth.__file__), **env},
+            env={**os.environ, **env},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             check=False,
@@ -63,12 +62,22 @@ class Loading(unittest.TestCase):
         ).stdout
 
     def test_path_is_an_argument(self) -> None:
-        path = os.environ["LIBTOKAUTH_PATH"]
+        path = tokauth.load()._name
         code = f"tokauth.load({path!r}); print(tokauth.version())"
         self.assertEqual(self.load(code, LIBTOKAUTH_PATH="/nowhere"), tokauth.version() + "\n")
 
     def test_missing_library_is_an_import_error(self) -> None:
         self.assertIn("ImportError: libtokauth cannot be used: ", self.load("tokauth.version()", LIBTOKAUTH_PATH="/no"))
+
+    def test_end_of_the_interpreter_is_quiet_under_live_clients(self) -> None:
+        code = """
+import threading
+
+client = tokauth.Client.from_env(log=lambda level, message: None)
+client.sibling, client.token_kept = client.with_options(scope="other"), client.token()
+threading.Thread(target=client.sibling.token).start()  # ends after the main thread
+"""
+        self.assertEqual(self.load(code), "")
 
     def test_second_path_is_refused(self) -> None:
         tokauth.load()
@@ -190,6 +199,12 @@ class ClientFlow(unittest.TestCase):
         with self.client() as client:
             self.assertEqual(client.budget(), (None, None))
 
+    def test_clients_and_tokens_stay_in_their_process(self) -> None:
+        with self.client() as client:
+            for mine in (client, client.token(), tokauth.RequestsAuth(client)):
+                with self.assertRaisesRegex(TypeError, "make a client in each process"):
+                    pickle.dumps(mine)
+
     def test_repr_hides_the_token(self) -> None:
         with self.client() as client:
             token = client.token()
@@ -220,8 +235,14 @@ class ClientFlow(unittest.TestCase):
         self.assertTrue(hook.called)
 
     def test_threads_share_one_request(self) -> None:
-        with self.client() as client, ThreadPoolExecutor(16) as pool:
-            values = set(pool.map(lambda _: client.authorization(), range(64)))
+        together = threading.Barrier(50)
+
+        def ask(_: int) -> str:
+            together.wait()
+            return client.authorization()
+
+        with self.client() as client, ThreadPoolExecutor(50) as pool:
+            values = set(pool.map(ask, range(50)))
             self.assertEqual(len(values), 1)
             self.assertEqual(client.counter("requests"), 1)
 
@@ -250,6 +271,27 @@ class ClientFlow(unittest.TestCase):
                 self.assertEqual(client.counter("requests"), 1)
             serving.result()
 
+    def test_event_loop_runs_while_a_thread_waits(self) -> None:
+        async def provide(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            body = b'{"access_token": "looped", "expires_in": 3600}'
+            writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            await writer.drain()
+            writer.close()
+
+        async def ask() -> set[str]:  # of a provider that this very loop plays
+            server = await asyncio.start_server(provide, "127.0.0.1", 0)
+            port, loop = server.sockets[0].getsockname()[1], asyncio.get_running_loop()
+            with self.client(token_url=f"http://127.0.0.1:{port}/") as client:
+                # asyncio.to_thread() since Python 3.9
+                tokens = await asyncio.gather(*(loop.run_in_executor(None, client.token) for _ in range(4)))
+                self.assertEqual(client.counter("requests"), 1)
+            server.close()
+            await server.wait_closed()
+            return {token.value for token in tokens}
+
+        self.assertEqual(asyncio.run(ask()), {"looped"})
+
     def test_close_waits_for_no_thread_and_harms_none(self) -> None:
         client = self.client()
         with ThreadPoolExecutor(4) as pool:
@@ -258,119 +300,6 @@ class ClientFlow(unittest.TestCase):
             for call in calls:
                 error = call.exception()
                 self.assertIn(getattr(error, "status", tokauth.OK), (tokauth.OK, tokauth.ERR_INVALID_ARGUMENT), error)
-
-
-class Request:
-    """What the adapters use of a request of requests or httpx."""
-
-    def __init__(self, body: object = None) -> None:
-        self.url = "https://api.example/"
-        self.headers: dict[str, str] = {}
-        self.body = body
-        self.hook: Any = None
-
-    def register_hook(self, event: str, hook) -> None:
-        assert event == "response"
-        self.hook = hook
-
-    def copy(self) -> Request:
-        return copy.deepcopy(self)
-
-
-class Response:
-    """An answer; as the connection it came over, it notes what is sent again."""
-
-    def __init__(self, status_code: int, request: Request) -> None:
-        self.status_code = status_code
-        self.request = request
-        self.connection = self
-        self.history: list[Response] = []
-        self.sent: list[Request] = []
-        self.content = b""
-
-    def close(self) -> None:
-        pass
-
-    def send(self, request: Request, **options: object) -> Response:
-        self.sent.append(request)
-        return Response(401, request)
-
-
-class Adapters(unittest.TestCase):
-    def setUp(self) -> None:
-        options: dict[str, Any] = {"header.X-Test": self.id()}  # no other test shares its token
-        self.client = tokauth.Client.from_env(**options)
-        self.token = self.client.token()
-        self.addCleanup(self.client.close)
-
-    def requests_answer(self, request: Request, status: int, url: str | None = None) -> tuple[Response, Response]:
-        """What the server answered, and what the caller of requests gets."""
-        request = tokauth.RequestsAuth(self.client)(request)
-        self.assertEqual(request.headers, self.token.headers)
-        hook, request.hook = request.hook, None
-        first = Response(status, request)
-        if url is not None:
-            first.request = Request()
-            first.request.url = url
-        return first, hook(first, timeout=3)
-
-    def test_requests_tries_a_401_once_more(self) -> None:
-        first, answer = self.requests_answer(Request(b"body"), 401)
-        self.assertEqual(len(first.sent), 1)
-        self.assertEqual(first.sent[0].headers, self.client.headers())
-        self.assertNotEqual(first.sent[0].headers, self.token.headers)
-        self.assertEqual((answer.history, answer.request), ([first], first.sent[0]))
-        self.assertEqual(self.client.counter("requests"), 2)
-
-    def test_requests_leaves_other_answers_alone(self) -> None:
-        cases = (
-            (Request(), 200, None),
-            (Request(), 403, None),
-            (Request(), 401, "https://elsewhere.example/"),  # a redirect's answer
-        )
-        for request, status, url in cases:
-            first, answer = self.requests_answer(request, status, url)
-            self.assertIs(answer, first)
-        self.assertEqual(self.client.counter("requests"), 1)
-
-    def test_requests_sends_no_streamed_body_twice(self) -> None:
-        first, answer = self.requests_answer(Request(iter([b"once"])), 401)
-        self.assertIs(answer, first)
-        self.assertNotEqual(self.client.headers(), self.token.headers)
-
-    def httpx_flow(self, request: Request):
-        with mock.patch.dict(sys.modules, httpx=types.SimpleNamespace(Auth=object)):
-            auth = tokauth.HttpxAuth(self.client)
-        self.assertTrue(auth.requires_request_body)
-        flow = auth.auth_flow(request)
-        self.assertIs(next(flow), request)
-        self.assertEqual(request.headers, self.token.headers)
-        return flow
-
-    def test_httpx_tries_a_401_once_more(self) -> None:
-        request = Request()
-        flow = self.httpx_flow(request)
-        self.assertIs(flow.send(Response(401, request)), request)
-        self.assertEqual(request.headers, self.client.headers())
-        self.assertNotEqual(request.headers, self.token.headers)
-        with self.assertRaises(StopIteration):
-            flow.send(Response(401, request))
-        self.assertEqual(self.client.counter("requests"), 2)
-
-    def test_httpx_leaves_other_answers_alone(self) -> None:
-        elsewhere = Request()
-        elsewhere.url = "https://elsewhere.example/"
-        for response in (Response(200, Request()), Response(403, Request()), Response(401, elsewhere)):
-            with self.assertRaises(StopIteration):
-                self.httpx_flow(Request()).send(response)
-        self.assertEqual(self.client.counter("requests"), 1)
-
-    def test_same_token_is_not_tried_again(self) -> None:
-        with mock.patch.object(self.client, "invalidate"):  # as when tokens are rejected in a row
-            first, answer = self.requests_answer(Request(), 401)
-            self.assertIs(answer, first)
-            with self.assertRaises(StopIteration):
-                self.httpx_flow(Request()).send(Response(401, Request()))
 
 
 if __name__ == "__main__":
