@@ -413,7 +413,7 @@ class RequestsAuth:
                     rejected, response = response, response.connection.send(sent, **options)
                     response.history.append(rejected)
             target = redirects.get_redirect_target(response)
-            if target and redirects.should_strip_auth(sent.url, urljoin(sent.url, target)):
+            if target and redirects.should_strip_auth(response.url, urljoin(response.url, target)):
                 response.request = sent.copy()
                 for name in token.headers:
                     sent.headers.pop(name, None)
