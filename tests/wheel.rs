@@ -36,8 +36,8 @@ fn pip_wheel(folder: &str, prepare: impl FnOnce(&mut Command)) -> PathBuf {
     let mut pip = away("python3", &[]);
     pip.current_dir(root()).args(["-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder]);
     pip.arg("./examples/python");
-    // What cargo tells this test is none of that build's; ring would be compiled anew for it.
-    let told = |name: &str| ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|begin| name.starts_with(begin));
+    // What cargo tells this test is none of that build's, and would make cargo compile ring anew.
+    let told = |name: &str| ["OUT_DIR", "CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|begin| name.starts_with(begin));
     for (name, _) in std::env::vars().filter(|(name, _)| told(name)) {
         pip.env_remove(name);
     }
