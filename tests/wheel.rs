@@ -161,7 +161,6 @@ with zipfile.ZipFile(wheel) as file:
     print(*sorted(name for name in file.namelist() if ".dist-info/" not in name))
     for name, source in zip(("tokauth/__init__.py", "tokauth/libtokauth.so"), sources):
         print(file.read(name) == open(source, "rb").read())
-    print({info.date_time for info in file.infolist()})
 "#;
 
 #[test]
@@ -171,7 +170,7 @@ fn the_wheel_holds_the_single_file_its_types_and_the_library_and_comes_out_the_s
     let target = built().ancestors().nth(2).unwrap().join("shipped"); // where .ci/run builds it too
     let wheels = ["first", "second"].map(|name| {
         pip_wheel(&folder.join(name), |pip| {
-            pip.env("CARGO_TARGET_DIR", &target).env("SOURCE_DATE_EPOCH", "1700000000");
+            pip.env("CARGO_TARGET_DIR", &target);
         })
     });
     let bytes = wheels.clone().map(|wheel| std::fs::read(wheel).unwrap());
@@ -192,5 +191,5 @@ fn the_wheel_holds_the_single_file_its_types_and_the_library_and_comes_out_the_s
     let mut python = command("python3", &[]);
     python.args(["-c", CONTENTS]).arg(&wheels[0]).arg(root().join("examples/python/tokauth.py")).arg(&library);
     let files = "LICENSE-APACHE LICENSE-MIT __init__.py libtokauth.so py.typed".replace(' ', " tokauth/");
-    assert_eq!(printed(python, PYTHON), format!("tokauth/{files}\nTrue\nTrue\n{{(2023, 11, 14, 22, 13, 20)}}\n"));
+    assert_eq!(printed(python, PYTHON), format!("tokauth/{files}\nTrue\nTrue\n"));
 }

@@ -399,11 +399,7 @@ class RequestsAuth:
             nonlocal token
             sent = response.request  # also what a redirect will be a copy of
             if response.status_code == 401 and _carries(sent, token):
-                try:
-                    fresh = _replace(self._client, token, isinstance(sent.body, (type(None), bytes, str)))
-                except TokauthError:
-                    response.close()
-                    raise
+                fresh = _replace(self._client, token, isinstance(sent.body, (type(None), bytes, str)))
                 if fresh is not None:
                     response.content  # read to its end, so that the connection can serve again
                     response.close()
@@ -462,10 +458,10 @@ def HttpxAuth(client: Client) -> httpx.Auth:
 
 
 async def _in_thread(function: Callable[..., Any], *arguments: object) -> Any:
-    """For asyncio and trio alike. A cancelled caller does not wait for the thread's end."""
+    """For asyncio and trio alike."""
     from anyio import to_thread  # which httpx brings
 
-    return await to_thread.run_sync(function, *arguments, abandon_on_cancel=True)
+    return await to_thread.run_sync(function, *arguments)
 
 
 def _carries(request: requests.PreparedRequest | httpx.Request, token: Token) -> bool:

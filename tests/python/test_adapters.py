@@ -283,8 +283,12 @@ class Requests(Adapter, unittest.TestCase):
         self.api.answer(401)
         for _ in range(2):
             self.assertEqual(self.session.send(request).status_code, 200)
-        fresh = self.client.authorization()
-        self.assertEqual(self.authorizations(), [self.token.authorization, fresh, fresh])
+        fresh = self.client.token()
+        self.assertEqual(self.authorizations(), [self.token.authorization] + [fresh.authorization] * 2)
+        self.api.answer(401)
+        with mock.patch.object(self.client, "invalidate") as invalidate:
+            self.assertEqual(self.session.send(request).status_code, 401)
+        self.assertEqual(invalidate.call_args[0][0].value, fresh.value)
 
 
 class Httpx(Adapter, unittest.TestCase):
