@@ -12,12 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use languages::{PYTHON, built, command, printed, root};
+use languages::{PYTHON, built, command, printed, root, run};
 use standin::{Fault, Standin};
 use temp::TempDir;
 
-const VENV: &str =
-    "Python 3.8 or newer with venv, and PyPI or a mirror that pip knows (Debian: apt-get install python3-venv)";
+const VENV: &str = "Python 3.8 or newer with venv, and PyPI or a mirror that pip knows (Debian: apt-get install python3-venv python3-pip)";
 
 type Options = Vec<(String, String)>;
 
@@ -42,10 +41,15 @@ fn pip_wheel(folder: &str, prepare: impl FnOnce(&mut Command)) -> PathBuf {
         pip.env_remove(name);
     }
     prepare(&mut pip);
-    printed(pip, VENV);
+    done(pip);
     let files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     let [wheel] = &files[..] else { panic!("{files:?}") };
     wheel.clone()
+}
+
+fn done(command: Command) {
+    let output = run(command, VENV);
+    assert!(output.status.success(), "{}\nThis needs {VENV}.", String::from_utf8_lossy(&output.stderr));
 }
 
 fn library() -> PathBuf {
@@ -59,12 +63,12 @@ fn installed() -> &'static Path {
         let venv = built().join("wheel");
         let mut create = away("python3", &[]);
         create.args(["-m", "venv", "--clear"]).arg(&venv);
-        printed(create, VENV);
+        done(create);
         let python = venv.join("bin/python");
         let pip = |arguments: &[&str]| {
             let mut pip = away(&python, &[]);
             pip.args(["-m", "pip", "install", "--quiet", "--no-deps"]).args(arguments);
-            printed(pip, VENV);
+            done(pip);
         };
         pip(&["--requirement", root().join("tests/python/requirements.txt").to_str().unwrap()]);
         let folder = TempDir::new();

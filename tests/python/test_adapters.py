@@ -270,7 +270,8 @@ class Requests(Adapter, unittest.TestCase):
         client = self.new_client("EVENTHOS_")
         self.api.answer(302, Location="/there")
         self.send(client, self.api.url())
-        self.assertEqual([seen.headers.get("access-key") for seen in self.api.seen], [client.headers()["access-key"]] * 2)
+        keys = [seen.headers.get("access-key") for seen in self.api.seen]
+        self.assertEqual(keys, [client.headers()["access-key"]] * 2)
 
     def test_history_tells_what_was_sent(self) -> None:
         self.api.answer(401, b"no")
@@ -279,7 +280,8 @@ class Requests(Adapter, unittest.TestCase):
         self.assertEqual(answer.history[0].request.headers["Authorization"], self.token.authorization)
 
     def test_prepared_request_may_be_sent_often(self) -> None:
-        request = self.session.prepare_request(requests.Request("GET", self.api.url(), auth=tokauth.RequestsAuth(self.client)))
+        auth = tokauth.RequestsAuth(self.client)
+        request = self.session.prepare_request(requests.Request("GET", self.api.url(), auth=auth))
         self.api.answer(401)
         for _ in range(2):
             self.assertEqual(self.session.send(request).status_code, 200)
@@ -389,7 +391,7 @@ class AsyncHttpx(Adapter, unittest.TestCase):
                 asked.set()
                 await cancelled.wait()
                 body = b'{"access_token": "canary-token-late", "expires_in": 3600}'
-                writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+                writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
                 await writer.drain()
                 writer.close()
                 closed.set()

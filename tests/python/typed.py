@@ -32,7 +32,8 @@ def main() -> None:
     try:
         with tokauth.Client(provider=names[0], client_id="me", timeout_ms=500, log=log) as client:
             use(client)
-        with tokauth.Client.from_env("OTHER_", log=log, scope=None) as client, client.with_options(scope="x") as sibling:
+        with tokauth.Client.from_env("OTHER_", log=log, scope=None) as client:
+            sibling: tokauth.Client = client.with_options(scope="x")
             print(sibling.counter("requests") + client.counter(tokauth.COUNT_WAITS))
         tokauth.Client(provider=1.5)  # type: ignore[arg-type]
         tokauth.Client.from_env(7)  # type: ignore[arg-type]

@@ -36,6 +36,7 @@ impl Authority {
         let names = if matches!(flaw, Some(Flaw::OtherHost)) { &["other.example"] } else { names };
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut server = CertificateParams::new(names).unwrap();
+        server.use_authority_key_identifier_extension = true; // Python 3.13 insists on it
         server.extended_key_usages = vec![match flaw {
             Some(Flaw::OtherUse) => ExtendedKeyUsagePurpose::ClientAuth,
             _ => ExtendedKeyUsagePurpose::ServerAuth,
