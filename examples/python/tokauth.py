@@ -13,12 +13,14 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator
 from ctypes import CDLL, CFUNCTYPE, POINTER, PyDLL, byref, c_char, c_char_p, c_int32, c_int64, c_size_t, c_uint32
 from ctypes import c_uint64, c_void_p
-from typing import TYPE_CHECKING, Any, NoReturn
 
+TYPE_CHECKING = False  # type checkers know better; to import typing would take longer than all the rest
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator
+    from typing import Any, NoReturn
+
     import httpx
     import requests
 
