@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use languages::{built, command, printed, root, run};
 use standin::Standin;
@@ -144,16 +145,33 @@ struct Stage {
     libdir: &'static str,
 }
 
+/// Where all of this is built: under the target directory.
+fn workshop() -> PathBuf {
+    built().ancestors().nth(2).unwrap().join("install")
+}
+
+/// The source as a registry would give it, with what the manifest includes and no other file.
+fn packaged_source() -> PathBuf {
+    let folder = workshop().join("crate");
+    let package = ["package", "--no-verify", "--allow-dirty", "--locked", "--offline", "--quiet", "--target-dir"];
+    called(env!("CARGO"), &[&package[..], &[folder.to_str().unwrap()]].concat(), "");
+    let (name, folder) = (format!("libtokauth-{VERSION}"), folder.join("package"));
+    let _ = std::fs::remove_dir_all(folder.join(&name)); // of the last run
+    let archive = folder.join(format!("{name}.crate"));
+    called("tar", &["-xzf", archive.to_str().unwrap(), "-C", folder.to_str().unwrap()], OTHERS);
+    folder.join(name)
+}
+
 impl Stage {
     /// Installs with these options; a prefix that differs from the last one's has cargo-c build everything anew.
-    fn new(name: &str, prefix: &str, libdir: &'static str, more: &[&str]) -> Stage {
+    fn new(name: &str, source: &Path, prefix: &str, libdir: &'static str, more: &[&str]) -> Stage {
         called("cargo-cinstall", &["cinstall", "--version"], CARGO_C);
-        let folder = built().ancestors().nth(2).unwrap().join("install");
+        let folder = workshop();
         let destdir = folder.join(name);
         let _ = std::fs::remove_dir_all(&destdir); // of the last run
         let mut cinstall = command("cargo-cinstall", &[]);
         cinstall.args(["cinstall", "--locked", "--prefix", prefix, "--libdir", libdir]).args(more);
-        cinstall.arg("--target-dir").arg(folder.join("target")).arg("--destdir").arg(&destdir).current_dir(root());
+        cinstall.arg("--target-dir").arg(folder.join("target")).arg("--destdir").arg(&destdir).current_dir(source);
         printed(cinstall, CARGO_C);
         Stage { destdir, prefix: prefix.to_owned(), libdir }
     }
@@ -175,10 +193,10 @@ impl Stage {
     }
 }
 
-/// As it is released.
+/// As it is released, from the packaged source.
 fn stage() -> &'static Stage {
     static STAGE: OnceLock<Stage> = OnceLock::new();
-    STAGE.get_or_init(|| Stage::new("stage", "/usr", "lib", &["--release"]))
+    STAGE.get_or_init(|| Stage::new("stage", &packaged_source(), "/usr", "lib", &["--release"]))
 }
 
 struct Example {
@@ -204,15 +222,15 @@ fn examples(language: &str) -> Vec<Example> {
     examples
 }
 
-/// Each language with its compilers, and the names of its standards, the second where a compiler knows not the first.
-const LANGUAGES: [(&str, [&str; 2], &[&[&str]]); 2] = [
-    ("c", ["gcc", "clang"], &[&["c99"], &["c11"], &["c23", "c2x"]]),
-    ("cpp", ["g++", "clang++"], &[&["c++11"], &["c++14"], &["c++17"], &["c++20"]]),
+/// Each language with its compilers, and its standards by each of their names.
+const LANGUAGES: [(&str, [&str; 2], &[&str]); 2] = [
+    ("c", ["gcc", "clang"], &["c99", "c11", "c23 c2x"]),
+    ("cpp", ["g++", "clang++"], &["c++11", "c++14", "c++17", "c++20"]),
 ];
 
 /// The first of the names that a compiler knows.
-fn known_as(compiler: &str, language: &str, names: &[&'static str]) -> Option<&'static str> {
-    names.iter().copied().find(|name| {
+fn known_as(compiler: &str, language: &str, names: &'static str) -> Option<&'static str> {
+    names.split(' ').find(|name| {
         let mut probe = command(compiler, &[]);
         let language = language.replace("cpp", "c++");
         probe.args([&format!("-std={name}"), "-x", &language, "-fsyntax-only", "/dev/null"]);
@@ -302,7 +320,7 @@ fn every_example_builds_through_pkg_config_in_every_standard() {
             let mut tried = Vec::new();
             for names in standards {
                 let Some(standard) = known_as(compiler, language, names) else {
-                    tell(&format!("{compiler} knows no {}", names[0]));
+                    tell(&format!("{compiler} knows no {names}"));
                     continue;
                 };
                 for (linked, example) in
@@ -418,7 +436,27 @@ fn an_installed_tree_may_move() {
 #[test]
 #[ignore = "needs cargo-c, pkg-config and CMake; .ci/run asks for it"]
 fn the_library_may_lie_in_an_odd_folder() {
-    works_at(&Stage::new("odd", "/opt/odd", "lib/odd", &["--debug", "--datadir", "lib/odd"]), &[]);
+    works_at(&Stage::new("odd", root(), "/opt/odd", "lib/odd", &["--debug", "--datadir", "lib/odd"]), &[]);
+}
+
+#[test]
+#[ignore = "builds a release; .ci/run asks for it"]
+fn without_cargo_c_a_plain_build_is_enough() {
+    called(env!("CARGO"), &["build", "--locked", "--release"], "");
+    let release = workshop().with_file_name("release");
+    let (standin, folder) = (Standin::start(), TempDir::new());
+    for (language, compiler) in [("c", "gcc"), ("cpp", "g++")] {
+        let program = folder.join(&format!("get_token-{language}"));
+        let source = format!("examples/{language}/get_token.{language}");
+        let libraries = release.to_str().unwrap();
+        called(compiler, &["-I", "include", &source, "-L", libraries, "-ltokauth", "-o", &program], COMPILERS);
+        assert_eq!(search_paths(Path::new(&program)), [""; 0]);
+        let mut program = command(program, &standin.options_tls("oauth2"));
+        program.env("LD_LIBRARY_PATH", libraries);
+        let text = printed(program, "");
+        assert!(text.ends_with("requests sent: 1\n"), "{text}");
+    }
+    assert_eq!(search_paths(&release.join("libtokauth.so")), [""; 0]);
 }
 
 /// A copy of the files at hand, with the last commit's date.
@@ -435,8 +473,8 @@ fn a_release_is_the_same_twice_and_names_no_build_path() {
     called("cargo-cinstall", &["cinstall", "--version"], CARGO_C);
     let folder = TempDir::new();
     let places = ["one", "another place with a longer name"].map(|name| folder.join(name));
+    places.iter().for_each(|place| copy_of_the_tree(place));
     let artefacts = places.clone().map(|place| {
-        copy_of_the_tree(&place);
         let mut release = command(Path::new(&place).join(".ci/release"), &[]);
         release.env("CARGO_TARGET_DIR", format!("{place}-target")).arg(format!("{place}-artefacts"));
         tell(printed(release, OTHERS).lines().last().unwrap());
@@ -462,4 +500,59 @@ fn a_release_is_the_same_twice_and_names_no_build_path() {
         }
         std::fs::remove_dir_all(unpacked).unwrap();
     }
+}
+
+/// A hundred runs of a program, sorted.
+fn times(mut run: impl FnMut() -> Duration) -> String {
+    let mut times: Vec<Duration> = (0..100).map(|_| run()).collect();
+    times.sort_unstable();
+    format!("{:.2?} at least, {:.2?} in the median", times[0], times[50])
+}
+
+/// Figures, of which only the size of a static program is judged: times and memory are the machine's.
+#[test]
+#[ignore = "needs cargo-c and builds a release; .ci/run asks for it"]
+fn what_it_costs_a_c_program() {
+    let (stage, standin, folder) = (stage(), Standin::start(), TempDir::new());
+    let build = |source: &str, name: &str, more: &str, flags: &str| {
+        let program = PathBuf::from(folder.join(name));
+        let example = Example { source: root().join(source), name: name.to_owned(), libraries: Vec::new() };
+        build_through_pkg_config("gcc", &format!("{STRICT} -O2 {more}"), flags, &example, &program);
+        program
+    };
+    for sections in ["", "-Wl,--gc-sections"] {
+        let more = format!("-s {sections}");
+        let program = build("examples/c/get_token.c", "small", &more, &flags_for("static", stage, &[]));
+        let size = program.metadata().unwrap().len();
+        tell(&format!("a stripped static program {sections}: {size} bytes"));
+        assert!(size < 3 * 1024 * 1024, "{size} bytes");
+    }
+
+    for linked in ["shared", "static"] {
+        let program = build("tests/c/memory.c", "memory", "", &flags_for(linked, stage, &[]));
+        let start = |arguments: &[&str]| {
+            let mut command = command(&program, &standin.options_tls("oauth2"));
+            command.args(arguments).env("LD_LIBRARY_PATH", stage.libraries());
+            printed(command, "")
+        };
+        tell(&format!("memory of a program, {linked}:\n{}", start(&[]).trim_end()));
+        let begun = || {
+            let began = Instant::now();
+            start(&["only begin"]);
+            began.elapsed()
+        };
+        tell(&format!("{linked}, from fork to the end of a program that calls once: {}", times(begun)));
+    }
+    let nothing = || {
+        let began = Instant::now();
+        called("true", &[], OTHERS);
+        began.elapsed()
+    };
+    tell(&format!("the same of true(1): {}", times(nothing)));
+    let load = build("tests/c/load.c", "load", "", "-ldl");
+    let library = stage.libraries().join("libtokauth.so");
+    let load = || {
+        Duration::from_nanos(called(load.to_str().unwrap(), &[library.to_str().unwrap()], "").trim().parse().unwrap())
+    };
+    tell(&format!("dlopen and a call: {}", times(load)));
 }

@@ -1,7 +1,8 @@
 # CMake's package of libtokauth: find_package(tokauth 0.1 REQUIRED) gives tokauth::tokauth, the shared library, and
 # tokauth::tokauth_static with the system's libraries that it needs.
 #
-# All paths come from where this file lies, PREFIX/share/cmake/tokauth or LIBDIR/cmake/tokauth: an installed tree may move.
+# All paths come from where this file lies, PREFIX/share/cmake/tokauth or LIBDIR/cmake/tokauth: an installed tree may
+# be moved.
 get_filename_component(_tokauth_here "${CMAKE_CURRENT_LIST_DIR}" REALPATH)
 set(_tokauth_prefix "${_tokauth_here}")
 while(NOT EXISTS "${_tokauth_prefix}/include/tokauth.h")
