@@ -142,7 +142,7 @@ fn a_search_path_and_a_build_path_in_a_program_are_noticed() {
 struct Stage {
     destdir: PathBuf,
     prefix: String,
-    libdir: &'static str,
+    libdir: String,
 }
 
 /// Where all of this is built: under the target directory.
@@ -164,7 +164,7 @@ fn packaged_source() -> PathBuf {
 
 impl Stage {
     /// Installs with these options; a prefix that differs from the last one's has cargo-c build everything anew.
-    fn new(name: &str, source: &Path, prefix: &str, libdir: &'static str, more: &[&str]) -> Stage {
+    fn new(name: &str, source: &Path, prefix: &str, libdir: &str, more: &[&str]) -> Stage {
         called("cargo-cinstall", &["cinstall", "--version"], CARGO_C);
         let folder = workshop();
         let destdir = folder.join(name);
@@ -173,7 +173,7 @@ impl Stage {
         cinstall.args(["cinstall", "--locked", "--prefix", prefix, "--libdir", libdir]).args(more);
         cinstall.arg("--target-dir").arg(folder.join("target")).arg("--destdir").arg(&destdir).current_dir(source);
         printed(cinstall, CARGO_C);
-        Stage { destdir, prefix: prefix.to_owned(), libdir }
+        Stage { destdir, prefix: prefix.to_owned(), libdir: libdir.to_owned() }
     }
 
     fn folder(&self) -> PathBuf {
@@ -181,7 +181,7 @@ impl Stage {
     }
 
     fn libraries(&self) -> PathBuf {
-        self.folder().join(self.libdir)
+        self.folder().join(&self.libdir)
     }
 
     /// What pkg-config says of it, in the words of a shell.
@@ -374,14 +374,16 @@ fn cmake_project() -> String {
     lines
 }
 
-/// Configures and builds that project for a tree that lies at `prefix`.
-fn build_through_cmake(prefix: &Path, compilers: [&str; 2], folder: &TempDir) -> Vec<PathBuf> {
+/// Configures and builds that project.
+fn build_through_cmake(stage: &Stage, compilers: [&str; 2], folder: &TempDir) -> Vec<PathBuf> {
     let (source, build) = (folder.join("project"), folder.join(&format!("build with {}", compilers[0])));
     let _ = std::fs::create_dir(&source); // is there for the second compiler
     std::fs::write(Path::new(&source).join("CMakeLists.txt"), cmake_project()).unwrap();
     let mut configure = command("cmake", &[]);
     configure.args(["-S", &source, "-B", &build, "-DCMAKE_SKIP_RPATH=ON"]);
-    configure.arg(format!("-DCMAKE_PREFIX_PATH={}", prefix.display()));
+    // The second is for packages in a folder of libraries where CMake does not look by itself.
+    let places = [stage.folder(), stage.libraries().join("cmake")].map(|place| place.display().to_string());
+    configure.arg(format!("-DCMAKE_PREFIX_PATH={}", places.join(";")));
     configure.args([format!("-DCMAKE_C_COMPILER={}", compilers[0]), format!("-DCMAKE_CXX_COMPILER={}", compilers[1])]);
     printed(configure, CMAKE);
     called("cmake", &["--build", &build, "--parallel", "2"], CMAKE);
@@ -399,7 +401,7 @@ fn linked_as(program: &Path) -> &str {
 fn every_example_builds_through_cmake() {
     let (stage, standin, folder) = (stage(), Standin::start(), TempDir::new());
     for compilers in [["gcc", "g++"], ["clang", "clang++"]] {
-        let programs = build_through_cmake(&stage.folder(), compilers, &folder);
+        let programs = build_through_cmake(stage, compilers, &folder);
         assert_eq!(programs.len(), 4 * (examples("c").len() + examples("cpp").len()), "{programs:?}");
         programs.iter().for_each(|program| holds(program, stage, linked_as(program), &standin));
         tell(&format!("{} with CMake, shared and static: c99 c11 c++11 c++20", compilers.join(" and ")));
@@ -418,7 +420,12 @@ fn works_at(stage: &Stage, more: &[&str]) {
             holds(&program, stage, linked, &standin);
         }
     }
-    let programs = build_through_cmake(&stage.folder(), ["gcc", "g++"], &folder);
+    works_through_cmake(stage);
+}
+
+fn works_through_cmake(stage: &Stage) {
+    let (standin, folder) = (Standin::start(), TempDir::new());
+    let programs = build_through_cmake(stage, ["gcc", "g++"], &folder);
     assert!(!programs.is_empty());
     programs.iter().for_each(|program| holds(program, stage, linked_as(program), &standin));
 }
@@ -429,8 +436,17 @@ fn an_installed_tree_may_move() {
     let folder = TempDir::new();
     let moved = folder.join("else where");
     called("cp", &["-a", stage().folder().to_str().unwrap(), &moved], OTHERS);
-    let moved = Stage { destdir: "/".into(), prefix: moved, libdir: "lib" };
+    let mut moved = Stage { destdir: "/".into(), prefix: moved, libdir: "lib".into() };
     works_at(&moved, &["--define-prefix"]);
+
+    // As other systems name that folder.
+    let multiarch = called("gcc", &["-print-multiarch"], COMPILERS);
+    for libdir in ["lib64".to_owned(), format!("lib/{}", multiarch.trim())] {
+        std::fs::create_dir_all(moved.folder().join(&libdir).parent().unwrap()).unwrap();
+        std::fs::rename(moved.libraries(), moved.folder().join(&libdir)).unwrap();
+        moved.libdir = libdir;
+        works_through_cmake(&moved);
+    }
 }
 
 #[test]
@@ -474,10 +490,14 @@ fn a_release_is_the_same_twice_and_names_no_build_path() {
     let folder = TempDir::new();
     let places = ["one", "another place with a longer name"].map(|name| folder.join(name));
     places.iter().for_each(|place| copy_of_the_tree(place));
-    let artefacts = places.clone().map(|place| {
-        let mut release = command(Path::new(&place).join(".ci/release"), &[]);
+    let release = |place: &str| {
+        let mut release = command(Path::new(place).join(".ci/release"), &[]);
         release.env("CARGO_TARGET_DIR", format!("{place}-target")).arg(format!("{place}-artefacts"));
-        tell(printed(release, OTHERS).lines().last().unwrap());
+        release
+    };
+    let artefacts = places.clone().map(|place| {
+        let text = printed(release(&place), OTHERS);
+        text.lines().filter(|line| line.ends_with(".tar.gz")).for_each(tell);
         PathBuf::from(format!("{place}-artefacts"))
     });
     let names = files_below(&artefacts[0]);
@@ -500,6 +520,12 @@ fn a_release_is_the_same_twice_and_names_no_build_path() {
         }
         std::fs::remove_dir_all(unpacked).unwrap();
     }
+
+    // And were there one, the script would say so.
+    std::fs::write(Path::new(&places[0]).join("README.md"), format!("See {}/src.\n", places[0])).unwrap();
+    let planted = run(release(&places[0]), OTHERS);
+    let text = String::from_utf8_lossy(&planted.stderr);
+    assert!(!planted.status.success() && text.contains(&format!("{} is written in ", places[0])), "{text}");
 }
 
 /// A hundred runs of a program, sorted.
