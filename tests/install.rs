@@ -522,6 +522,7 @@ fn a_release_is_the_same_twice_and_names_no_build_path() {
     }
 
     // And were there one, the script would say so.
+    std::fs::remove_dir_all(&artefacts[0]).unwrap();
     std::fs::write(Path::new(&places[0]).join("README.md"), format!("See {}/src.\n", places[0])).unwrap();
     let planted = run(release(&places[0]), OTHERS);
     let text = String::from_utf8_lossy(&planted.stderr);
