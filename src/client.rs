@@ -20,7 +20,7 @@ use crate::registry::{Membership, Registry};
 use crate::settings::{Key, Place, Settings};
 #[cfg(feature = "redis")]
 use crate::store::RedisStore;
-use crate::store::{FileStore, Store};
+use crate::store::{Store, in_files};
 use crate::token::Token;
 use crate::transport::{Http, Resolver, Transport};
 
@@ -180,8 +180,7 @@ impl Client {
                     sibling.store.clone()
                 }
                 (None, _, Place::Memory | Place::Given(_)) => None,
-                (None, _, Place::File(Some(directory))) => Some(Arc::new(FileStore::at(directory)?)),
-                (None, _, Place::File(None)) => Some(Arc::new(FileStore::in_default_place(settings.budget.is_some())?)),
+                (None, _, Place::File(directory)) => Some(in_files(directory.as_deref(), settings.budget.is_some())?),
                 #[cfg(feature = "redis")]
                 (None, _, Place::Redis(url)) => Some(Arc::new(redis(url.expose(), &settings, &seams)?)),
             };

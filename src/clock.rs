@@ -1,12 +1,9 @@
 //! Time as an argument: the port, the system's clocks, and the wait that both kinds of time can end.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::hash::{first_word, sha256};
 use crate::sync::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// Two clocks and a way to wait. Tests bring a virtual one.
@@ -77,26 +74,13 @@ pub(crate) fn nanos(time: Duration) -> u64 {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SystemClock;
 
-// std's Instant does not count suspend on Linux: a laptop would serve a dead token after a night.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const BOOT_CLOCK: rustix::time::ClockId = rustix::time::ClockId::Boottime;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-const BOOT_CLOCK: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
-
 impl Clock for SystemClock {
     fn since_boot(&self) -> Duration {
-        let now = rustix::time::clock_gettime(BOOT_CLOCK);
-        Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
+        since_boot()
     }
 
     fn boot_id(&self) -> u64 {
-        // Not kept: a process may have been carried to another machine since then.
-        let mut id = [0; 36];
-        let file = File::open("/proc/sys/kernel/random/boot_id");
-        match file.and_then(|mut file| file.read_exact(&mut id)) {
-            Ok(()) => first_word(&sha256(&id)),
-            Err(_) => 0,
-        }
+        boot_id()
     }
 
     fn is_the_systems(&self) -> bool {
@@ -119,6 +103,96 @@ impl Clock for SystemClock {
     }
 }
 
+// std's Instant does not count suspend there: a laptop would serve a dead token after a night.
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn since_boot() -> Duration {
+    #[cfg(not(target_vendor = "apple"))]
+    use rustix::time::ClockId::Boottime as CountsSuspend;
+    #[cfg(target_vendor = "apple")]
+    use rustix::time::ClockId::Monotonic as CountsSuspend;
+    let now = rustix::time::clock_gettime(CountsSuspend);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+use both_clocks::since_boot;
+
+/// Time since this process asked first, by what std has.
+#[cfg(any(test, not(any(target_os = "linux", target_os = "android", target_vendor = "apple"))))]
+mod both_clocks {
+    use std::time::{Duration, Instant, SystemTime};
+
+    use once_cell::race::OnceBox;
+
+    use super::nanos;
+    use crate::sync::{AtomicU64, Ordering};
+
+    pub(super) struct Start {
+        instant: Instant,
+        wall: SystemTime,
+        /// By how much the wall clock has been ahead of the other one, at most; nanoseconds.
+        ahead: AtomicU64,
+    }
+
+    pub(super) fn since_boot() -> Duration {
+        static START: OnceBox<Start> = OnceBox::new();
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let start = START.get_or_init(|| Box::new(Start::new(now, wall)));
+        // Windows counts suspend (QueryPerformanceCounter), so the wall clock need not be asked.
+        start.age(now, if cfg!(windows) { start.wall } else { wall })
+    }
+
+    impl Start {
+        pub(super) fn new(instant: Instant, wall: SystemTime) -> Start {
+            Start { instant, wall, ahead: AtomicU64::new(0) }
+        }
+
+        /// Suspend shows on the wall clock only. That can be set: ahead it makes all older, back it changes nothing.
+        pub(super) fn age(&self, instant: Instant, wall: SystemTime) -> Duration {
+            let age = instant.saturating_duration_since(self.instant);
+            let by_wall = wall.duration_since(self.wall).unwrap_or_default();
+            let ahead = nanos(by_wall.saturating_sub(age));
+            age + Duration::from_nanos(self.ahead.fetch_max(ahead, Ordering::Relaxed).max(ahead))
+        }
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn boot_id() -> u64 {
+    use std::io::Read as _;
+
+    // Not kept: a process may have been carried to another machine since then.
+    let mut id = [0; 36];
+    let file = std::fs::File::open("/proc/sys/kernel/random/boot_id");
+    match file.and_then(|mut file| file.read_exact(&mut id)) {
+        Ok(()) => crate::hash::sha256(&id)[..8].iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        Err(_) => 0,
+    }
+}
+
+/// Seconds since 1970, up to ten milliseconds late.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[inline(always)]
+fn coarse_wall() -> Option<u32> {
+    Some(rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse).tv_sec as u32)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+use elsewhere::{boot_id, coarse_wall};
+
+#[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
+mod elsewhere {
+    /// Nobody knows.
+    pub(super) fn boot_id() -> u64 {
+        0
+    }
+
+    /// There is no cheaper clock.
+    pub(super) fn coarse_wall() -> Option<u32> {
+        None
+    }
+}
+
 /// Tells early times apart from late ones without asking for the exact time, which would be most of what a cached token
 /// costs.
 ///
@@ -130,7 +204,7 @@ impl Clock for SystemClock {
 #[derive(Debug)]
 pub(crate) struct Coarse {
     seen: AtomicU64,
-    /// Not with a test's own time, nor where there is no such clock: then nothing is ever seen.
+    /// Not with a test's own time: then nothing is ever seen.
     is_used: bool,
 }
 
@@ -139,8 +213,7 @@ impl Coarse {
     const LATER: u64 = 3;
 
     pub(crate) fn new(clock: &dyn Clock) -> Coarse {
-        let there_is = cfg!(any(target_os = "linux", target_os = "android"));
-        Coarse { seen: AtomicU64::new(u64::MAX), is_used: there_is && clock.is_the_systems() }
+        Coarse { seen: AtomicU64::new(u64::MAX), is_used: clock.is_the_systems() }
     }
 
     /// Whether `until`, in nanoseconds since boot, is yet to come.
@@ -152,8 +225,8 @@ impl Coarse {
 
     /// Nanoseconds since boot that are not over yet; `None`: nobody knows.
     #[inline(always)]
-    fn not_after(&self, wall: u32) -> Option<u64> {
-        let seen = self.seen.load(Ordering::Relaxed);
+    fn not_after(&self, wall: Option<u32>) -> Option<u64> {
+        let (wall, seen) = (wall?, self.seen.load(Ordering::Relaxed));
         if seen >> 32 == u64::from(wall) {
             return Some((seen & 0xffff_ffff) * 1_000_000_000);
         }
@@ -164,7 +237,7 @@ impl Coarse {
     #[inline(never)]
     fn ask(&self, clock: &Arc<dyn Clock>, until: u64) -> bool {
         let (wall, boot) = (coarse_wall(), clock.since_boot());
-        if self.is_used {
+        if let (Some(wall), true) = (wall, self.is_used) {
             self.note(wall, boot);
         }
         nanos(boot) < until
@@ -175,18 +248,6 @@ impl Coarse {
         let later = (boot.as_secs() + Coarse::LATER) & 0xffff_ffff;
         self.seen.store(u64::from(wall) << 32 | later, Ordering::Relaxed);
     }
-}
-
-/// Seconds since 1970, up to ten milliseconds late.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-#[inline(always)]
-fn coarse_wall() -> u32 {
-    rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse).tv_sec as u32
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn coarse_wall() -> u32 {
-    0
 }
 
 /// Something that happens once and that any number of threads wait for.
@@ -283,6 +344,8 @@ impl Deadline {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
@@ -312,6 +375,44 @@ mod tests {
         }
     }
 
+    /// Seconds by which the clock of std, and then the wall clock, have moved since the start.
+    #[test]
+    fn where_no_clock_counts_suspend_time_is_what_either_clock_says() {
+        let (instant, wall) = (Instant::now(), SystemTime::now());
+        let start = both_clocks::Start::new(instant, wall);
+        for (what, by_instant, by_wall, age) in [
+            ("time passes", 5, 5, 5),
+            ("suspended for two hours", 6, 7206, 7206),
+            ("then time passes", 10, 7210, 7210),
+            ("set back by a day", 20, -79_180, 7220),
+            ("set right again", 30, 7230, 7230),
+            ("set ahead by a minute", 40, 7300, 7300),
+            ("set back", 50, 7250, 7310),
+        ] {
+            let moved = Duration::from_secs(i64::abs(by_wall).unsigned_abs());
+            let wall = if by_wall < 0 { wall - moved } else { wall + moved };
+            assert_eq!(start.age(instant + Duration::from_secs(by_instant), wall), Duration::from_secs(age), "{what}");
+        }
+        let before = both_clocks::since_boot();
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(both_clocks::since_boot() >= before + Duration::from_millis(1));
+    }
+
+    #[test]
+    fn where_no_clock_is_cheaper_the_exact_one_is_asked() {
+        let coarse = Coarse::new(&SystemClock);
+        coarse.note(0, Duration::ZERO);
+        assert_eq!(coarse.not_after(elsewhere::coarse_wall()), None);
+    }
+
+    #[test]
+    fn where_boots_have_no_number_only_the_wall_clock_tells_the_age_of_what_others_wrote() {
+        let then = Stamp { boot_id: elsewhere::boot_id(), ..Stamp::now(&SystemClock, None) };
+        assert_eq!(then.proven_age(&then), None);
+        let since_epoch = then.since_epoch + Duration::from_secs(7);
+        assert_eq!(then.age(&Stamp { since_epoch, ..then }), Duration::from_secs(7));
+    }
+
     #[test]
     fn the_coarse_clock_says_what_the_exact_one_says() {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -337,7 +438,7 @@ mod tests {
         ] {
             let coarse = Coarse::new(&SystemClock);
             coarse.note(wall as u32, boot);
-            let told = coarse.not_after((wall + moved) as u32);
+            let told = coarse.not_after(Some((wall + moved) as u32));
             assert_eq!(told.is_some(), believed, "{what}");
             // Set back within the second, it shows that second for nearly two.
             assert!(told.is_none_or(|told| told >= nanos(boot + Duration::from_secs(2))), "{what}");

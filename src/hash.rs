@@ -7,11 +7,6 @@ pub(crate) fn sha256(content: &[u8]) -> [u8; 32] {
     Sha256::digest(content).into()
 }
 
-/// The first eight bytes, for what need not be hard to hit.
-pub(crate) fn first_word(hash: &[u8; 32]) -> u64 {
-    hash[..8].iter().fold(0, |word, byte| word << 8 | u64::from(*byte))
-}
-
 pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
     // HMAC takes keys of any length (RFC 2104), so this cannot fail; an all-zero signature would be refused.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };

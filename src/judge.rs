@@ -1,6 +1,7 @@
 //! Names and values judged together, before anything is sent.
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::provider::{
 use crate::quota::{Budget, FORM};
 use crate::secret::Secret;
 use crate::settings::{Inputs, Place, Settings, StoreKey, fill, input};
+use crate::store::INSTEAD;
 
 /// Ten years: arithmetic with it cannot go wrong, and no machine token lives longer.
 const LONGEST_TTL: Duration = Duration::from_secs(10 * 365 * 86_400);
@@ -278,14 +280,17 @@ impl<'a> Options<'a> {
             None if budget.is_none() && limited.is_none() => Place::Memory,
             None | Some("file") => Place::File(None),
             Some("memory") if budget.is_some() => {
-                return Err(Error::config(
-                    "store is memory, which every start of a program forgets, and there is a token budget; set \
-                     store=file, or quota=none to ask without one",
-                ));
+                return Err(Error::config(format!(
+                    "store is memory, which every start of a program forgets, and there is a token budget; set {}, or \
+                     quota=none to ask without one",
+                    INSTEAD[0]
+                )));
             }
             Some("memory") => Place::Memory,
             Some(store) => match store.split_once(':') {
-                Some(("file", directory)) if directory.starts_with('/') => Place::File(Some(directory.to_owned())),
+                Some(("file", directory)) if Path::new(directory).is_absolute() => {
+                    Place::File(Some(directory.to_owned()))
+                }
                 Some(("file", _)) => {
                     return Err(Error::config("store=file: takes the absolute path of a directory after the colon"));
                 }
@@ -293,8 +298,8 @@ impl<'a> Options<'a> {
                 Some(("redis" | "rediss", _)) => Place::Redis(Secret::from(store)),
                 #[cfg(not(feature = "redis"))]
                 Some(("redis" | "rediss", _)) => {
-                    let message = "this build has no store in Redis; build with the feature redis, or set store=file";
-                    return Err(Error::unsupported(message));
+                    let message = "this build has no store in Redis; build with the feature redis, or set ";
+                    return Err(Error::unsupported([message, INSTEAD[1]].concat()));
                 }
                 _ => return Err(Error::config("store is memory, file, file:/directory, or redis://host")),
             },

@@ -276,15 +276,13 @@ pub mod ffi;
 #[doc(hidden)]
 pub mod seams {
     pub use crate::client::Seams;
-    pub use crate::clock::{Clock, Deadline, Event};
+    pub use crate::clock::{Clock, Event};
     pub use crate::error::RetryClass;
     pub use crate::registry::Registry;
     pub use crate::request::Head;
     pub use crate::response::Reply;
     pub use crate::secret::Secret;
-    #[cfg(feature = "redis")]
-    pub use crate::store::RedisStore;
-    pub use crate::store::{Change, DOCUMENT_MAX, FileStore, Hold, Memory, Name, Store, Turn};
+    pub use crate::store::*;
     pub use crate::transport::{Sent, Transport};
 
     /// A store in Redis, as `store=redis://` makes one.

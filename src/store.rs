@@ -84,17 +84,20 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+#[cfg(unix)]
 mod file;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::clock::Deadline;
 use crate::error::Error;
 use crate::hash::lower_hex;
+#[cfg(unix)]
 #[doc(hidden)]
 pub use file::FileStore;
 #[doc(hidden)]
@@ -102,6 +105,37 @@ pub use memory::Memory;
 #[cfg(feature = "redis")]
 #[doc(hidden)]
 pub use redis::RedisStore;
+
+/// What `store=file` is, in `directory` or else the usual one; a `budget` must outlive a restart.
+#[cfg(unix)]
+pub(crate) fn in_files(directory: Option<&str>, budget: bool) -> Result<Arc<dyn Store>, Error> {
+    Ok(Arc::new(match directory {
+        Some(directory) => FileStore::at(directory)?,
+        None => FileStore::in_default_place(budget)?,
+    }))
+}
+
+/// What to set instead of a store that forgets, and of one in a server.
+#[cfg(unix)]
+pub(crate) const INSTEAD: [&str; 2] = ["store=file"; 2];
+
+#[cfg(not(unix))]
+pub(crate) use elsewhere::{INSTEAD, in_files};
+
+#[cfg(any(test, not(unix)))]
+mod elsewhere {
+    use super::{Arc, Error, Store};
+
+    pub(crate) const INSTEAD: [&str; 2] = ["store=redis://host", "store=memory"];
+
+    pub(crate) fn in_files(_: Option<&str>, budget: bool) -> Result<Arc<dyn Store>, Error> {
+        let [lasting, forgetful] = INSTEAD;
+        let built = if cfg!(feature = "redis") { "" } else { ", in a build with the feature redis," };
+        let freely = if budget { " and quota=none, to ask without a budget" } else { "" };
+        let message = ["store=file is for Unix; set ", lasting, built, " or ", forgetful, freely];
+        Err(Error::unsupported(message.concat()))
+    }
+}
 
 /// What a document is called: a word and a hash. Letters, digits and a hyphen; it tells nobody whose it is.
 ///
@@ -244,3 +278,24 @@ pub trait Store: Send + Sync + fmt::Debug {
 
 /// No document is longer, in bytes.
 pub const DOCUMENT_MAX: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_there_is_no_store_in_files_the_ways_out_are_named() {
+        for (directory, budget, end) in [
+            (Some("/state"), false, " or store=memory"),
+            (None, false, " or store=memory"),
+            (None, true, " or store=memory and quota=none, to ask without a budget"),
+        ] {
+            let error = elsewhere::in_files(directory, budget).unwrap_err();
+            let text = error.to_string();
+            assert_eq!(error.kind(), crate::ErrorKind::Unsupported);
+            assert!(text.starts_with("config: store=file is for Unix; set store=redis://host"), "{text}");
+            assert!(text.ends_with(end), "{text}");
+            assert_ne!(text.contains("feature redis"), cfg!(feature = "redis"), "{text}");
+        }
+    }
+}

@@ -40,7 +40,7 @@ fn cannot(suffix: &'static str, what: &'static str) -> impl Fn(Errno) -> Fault {
 /// A directory of this user alone.
 pub(super) struct Directory<'a> {
     pub(super) fd: OwnedFd,
-    name: &'a str,
+    pub(super) name: &'a str,
 }
 
 impl<'a> Directory<'a> {
@@ -152,7 +152,7 @@ impl<'a> Directory<'a> {
         let written = self.create(".tmp").and_then(|fd| {
             write(&fd, bytes)?;
             // What a sync failed to write is lost; that a second one succeeds would mean nothing.
-            fs::fsync(&fd)?;
+            sync(&fd)?;
             self.rename(".tmp", "")
         });
         if let Err(errno) = written {
@@ -181,8 +181,19 @@ impl<'a> Directory<'a> {
 
     /// Lets a change outlive a loss of power.
     pub(super) fn sync(&self) -> Result<(), Fault> {
-        fs::fsync(&self.fd).map_err(|errno| Fault::of_directory("cannot be written", Some(errno)))
+        sync(&self.fd).map_err(|errno| Fault::of_directory("cannot be written", Some(errno)))
     }
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn sync(fd: &OwnedFd) -> io::Result<()> {
+    fs::fsync(fd)
+}
+
+/// fsync leaves it in the drive's cache there; not every file system knows better.
+#[cfg(target_vendor = "apple")]
+fn sync(fd: &OwnedFd) -> io::Result<()> {
+    fs::fcntl_fullfsync(fd).or_else(|_| fs::fsync(fd))
 }
 
 fn open(path: &CStr) -> io::Result<OwnedFd> {
@@ -197,7 +208,7 @@ pub(super) fn make(path: &CStr) -> io::Result<OwnedFd> {
     fs::fchmod(&fd, Mode::RWXU)?; // the umask, as above
     // So that it outlives a loss of power, where we may.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    fs::openat(&fd, c"..", flags, Mode::empty()).map_or(Ok(()), fs::fsync)?;
+    fs::openat(&fd, c"..", flags, Mode::empty()).map_or(Ok(()), |above| sync(&above))?;
     Ok(fd)
 }
 

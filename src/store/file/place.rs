@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::{CStr, CString, OsString};
 
-use rustix::io::{self, Errno};
+use rustix::io::Errno;
 use rustix::process::{getegid, geteuid, getgid, getuid};
 
 use crate::error::Error;
@@ -82,12 +82,30 @@ pub(super) fn probe(path: &CStr, budget: bool) -> Result<(), Fault> {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn file_system(directory: &Directory<'_>) -> io::Result<u32> {
+fn file_system(directory: &Directory<'_>) -> rustix::io::Result<u32> {
     rustix::fs::fstatfs(&directory.fd).map(|stat| stat.f_type as u32)
 }
 
-/// Only Linux says it by these numbers.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn file_system(_directory: &Directory<'_>) -> io::Result<u32> {
-    Ok(0)
+use elsewhere::file_system;
+
+#[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
+mod elsewhere {
+    /// None of these: only Linux says it by such numbers.
+    pub(super) fn file_system(_: &super::Directory<'_>) -> rustix::io::Result<u32> {
+        Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_file_systems_have_no_numbers_each_will_do() {
+        let directory =
+            Directory { fd: rustix::fs::open(c"/", rustix::fs::OFlags::RDONLY, 0.into()).unwrap(), name: "" };
+        let kind = elsewhere::file_system(&directory).unwrap();
+        assert!(!NOT_OF_THIS_MACHINE.contains(&kind) && !NOT_LASTING.contains(&kind));
+    }
 }
