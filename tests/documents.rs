@@ -29,6 +29,10 @@ const BLOCKS: &[(&str, &str, Tried)] = &[
     ("README.md", "#include <stdio.h>", By("programs", "the_readme_s_programs_work")),
     ("README.md", "#include <iostream>", By("programs", "the_readme_s_programs_work")),
     ("README.md", "import tokauth", By("programs", "the_readme_s_programs_work")),
+    ("README.md", "cargo install --locked cargo-c", By("install", LINKS)), // and its third line by "wheel"
+    ("README.md", "gcc my.c $(pkg-config", By("install", LINKS)),
+    ("README.md", "find_package(tokauth", By("install", LINKS)),
+    ("README.md", "cargo build --release", By("install", "without_cargo_c_the_readme_s_plain_build_is_enough")),
     ("CONTRIBUTING.md", "cargo run --example quickstart", Commands),
     ("CONTRIBUTING.md", "curl https://", By("contributing", "the_description_sends_what_the_curl_command_sends")),
     ("CONTRIBUTING.md", "{\"ok\": true", By("contributing", "the_description_reads_both_answers")),
@@ -51,6 +55,7 @@ const BLOCKS: &[(&str, &str, Tried)] = &[
     ("examples/fleet.md", "cargo test --release", Commands),
 ];
 
+const LINKS: &str = "the_readme_s_commands_install_and_link";
 const JOBS: &str = "the_jobs_of_the_page_share_one_token_a_day_and_its_budget_by_systemd_and_by_cron";
 const UNITS: &str = "systemd_takes_the_units_of_the_page_and_lets_the_job_do_what_it_does";
 

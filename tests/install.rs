@@ -455,24 +455,72 @@ fn the_library_may_lie_in_an_odd_folder() {
     works_at(&Stage::new("odd", root(), "/opt/odd", "lib/odd", &["--debug", "--datadir", "lib/odd"]), &[]);
 }
 
+/// The block of the README that begins so.
+fn readme(begin: &str) -> String {
+    let text = read("README.md");
+    let mut blocks = text.split("\n```").skip(1).step_by(2).map(|block| block.split_once('\n').unwrap().1);
+    blocks.find(|block| block.starts_with(begin)).unwrap_or_else(|| panic!("no block {begin}")).to_owned() + "\n"
+}
+
+/// A folder with the README's programs, and a shell in it.
+fn newcomer(standin: &Standin, commands: &str) -> (TempDir, std::process::Command) {
+    let folder = TempDir::new();
+    std::fs::write(folder.join("my.c"), readme("#include <stdio.h>")).unwrap();
+    std::fs::write(folder.join("my.py"), readme("import tokauth")).unwrap();
+    let mut shell = command("sh", &standin.options_tls("calenso"));
+    shell.args(["-eu", "-c", commands]).current_dir(folder.join("")).env_remove("LD_LIBRARY_PATH");
+    (folder, shell)
+}
+
+const PRINTED: &str = "Authorization: Bearer ...\n";
+
+#[test]
+#[ignore = "needs cargo-c, pkg-config and CMake and builds a release; .ci/run asks for it"]
+fn the_readme_s_commands_install_and_link() {
+    let (stage, standin) = (stage(), Standin::start());
+    let install = readme("cargo install --locked cargo-c");
+    let ours = "cargo cinstall --locked --release --prefix /usr/local "; // as of the stage, but for the place
+    assert!(install.lines().nth(1).unwrap().starts_with(ours), "{install}");
+    let package = called(env!("CARGO"), &["pkgid", "--offline"], "");
+    assert!(package.contains("#libtokauth@") && install.contains("\ncargo add libtokauth "), "{package}");
+
+    for line in readme("gcc my.c $(pkg-config").lines() {
+        let (_folder, mut shell) = newcomer(&standin, &format!("{line}\n./my"));
+        shell.env("PKG_CONFIG_LIBDIR", stage.libraries().join("pkgconfig"));
+        shell.env("PKG_CONFIG_SYSROOT_DIR", &stage.destdir);
+        if !line.contains("--static") {
+            shell.env("LD_LIBRARY_PATH", stage.libraries());
+        }
+        assert_eq!(printed(shell, PKG_CONFIG), PRINTED, "{line}");
+    }
+
+    let (folder, mut shell) =
+        newcomer(&standin, "cmake -S . -B build >&2 && cmake --build build >&2 && build/my 2>/dev/null");
+    let lines = readme("find_package(tokauth");
+    let project = format!("cmake_minimum_required(VERSION 3.10)\nproject(my C)\nadd_executable(my my.c)\n{lines}");
+    std::fs::write(folder.join("CMakeLists.txt"), project).unwrap();
+    shell.env("CMAKE_PREFIX_PATH", stage.folder());
+    let text = printed(shell, CMAKE);
+    assert!(text.starts_with(PRINTED), "{text}");
+}
+
 #[test]
 #[ignore = "builds a release; .ci/run asks for it"]
-fn without_cargo_c_a_plain_build_is_enough() {
-    called(env!("CARGO"), &["build", "--locked", "--release"], "");
-    let release = workshop().with_file_name("release");
-    let (standin, folder) = (Standin::start(), TempDir::new());
-    for (language, compiler) in [("c", "gcc"), ("cpp", "g++")] {
-        let program = folder.join(&format!("get_token-{language}"));
-        let source = format!("examples/{language}/get_token.{language}");
-        let libraries = release.to_str().unwrap();
-        called(compiler, &["-I", "include", &source, "-L", libraries, "-ltokauth", "-o", &program], COMPILERS);
-        assert_eq!(search_paths(Path::new(&program)), [""; 0]);
-        let mut program = command(program, &standin.options_tls("oauth2"));
-        program.env("LD_LIBRARY_PATH", libraries);
-        let text = printed(program, "");
-        assert!(text.ends_with("requests sent: 1\n"), "{text}");
+fn without_cargo_c_the_readme_s_plain_build_is_enough() {
+    let standin = Standin::start();
+    let manifest = root().join("Cargo.toml");
+    let commands =
+        format!("cargo() {{ command cargo \"$@\" --locked --quiet --manifest-path '{}'; }}\n", manifest.display());
+    let (folder, shell) = newcomer(&standin, &(commands + &readme("cargo build --release")));
+    let target = workshop().parent().unwrap().to_owned();
+    for (name, place) in
+        [("target", &target), ("include", &root().join("include")), ("examples", &root().join("examples"))]
+    {
+        std::os::unix::fs::symlink(place, folder.join(name)).unwrap();
     }
-    assert_eq!(search_paths(&release.join("libtokauth.so")), [""; 0]);
+    assert_eq!(printed(shell, COMPILERS), PRINTED.repeat(2));
+    assert_eq!(search_paths(&target.join("release/libtokauth.so")), [""; 0]);
+    assert_eq!(search_paths(Path::new(&folder.join("my"))), [""; 0]);
 }
 
 /// A copy of the files at hand, with the last commit's date.

@@ -80,6 +80,27 @@ fn installed() -> &'static Path {
     })
 }
 
+/// With the library of this build, into a folder of the test's own.
+#[test]
+#[ignore = "takes packages of PyPI; .ci/run asks for it"]
+fn the_readme_s_command_makes_a_wheel_and_installs_it() {
+    let text = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let line = text.lines().find(|line| line.starts_with("python3 -m pip wheel ")).unwrap();
+    let (folder, readme) = (TempDir::new(), text.split("\n```python\n").nth(1).unwrap());
+    let mut create = away("python3", &[]);
+    create.args(["-m", "venv", &folder.join("venv")]);
+    done(create);
+    let mut shell = away("sh", &[]);
+    let path = format!("{}:{}", folder.join("venv/bin"), std::env::var("PATH").unwrap());
+    shell.args(["-euc", &line.replace("target/wheels", &folder.join("wheels"))]).current_dir(root());
+    shell.env("PATH", path).env("LIBTOKAUTH_PATH", library());
+    done(shell);
+    let standin = Standin::start();
+    let mut program = away(folder.join("venv/bin/python"), &standin.options_tls("oauth2"));
+    program.args(["-c", readme.split("\n```").next().unwrap()]);
+    assert_eq!(printed(program, PYTHON), "Authorization: Bearer ...\n");
+}
+
 /// A script under the installed package; a warning is an error.
 fn script(name: &str, options: &[(String, String)]) -> Command {
     let mut command = away(installed(), options);
