@@ -17,16 +17,34 @@ pub fn built() -> PathBuf {
     std::env::current_exe().unwrap().parent().unwrap().to_owned()
 }
 
+/// What the gates in .ci/gates set, to run these programs with a library of theirs: `LIBRARY`, the directory that has it,
+/// for the programs too; `CFLAGS` to compile them with; `WRAPPER`, a command that runs them; `PRELOAD` for Python.
+fn of_gate(name: &str) -> Option<String> {
+    std::env::var(format!("LIBTOKAUTH_TEST_{name}")).ok().filter(|value| !value.is_empty())
+}
+
+/// Where the shared library is, and the programs that are compiled against it.
+fn library() -> PathBuf {
+    of_gate("LIBRARY").map_or_else(built, PathBuf::from)
+}
+
 /// A command with the options in its environment and no other variable that looks like one.
 pub fn command(program: impl AsRef<std::ffi::OsStr>, options: &[(String, String)]) -> Command {
-    let mut command = Command::new(program);
+    let (program, library) = (Path::new(program.as_ref()), library());
+    let wrapper = of_gate("WRAPPER").filter(|_| program.starts_with(&library)).unwrap_or_default();
+    let mut words = wrapper.split_whitespace().map(Path::new).chain([program]);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words);
+    if let (Some(preload), true) = (of_gate("PRELOAD"), program == Path::new("python3")) {
+        command.env("LD_PRELOAD", preload);
+    }
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("TOKAUTH_")) {
             command.env_remove(name);
         }
     }
     command.envs(options.iter().map(|(name, value)| (format!("TOKAUTH_{}", name.to_uppercase()), value)));
-    command.env("LD_LIBRARY_PATH", built()).env("LIBTOKAUTH_PATH", built().join("libtokauth.so"));
+    command.env("LD_LIBRARY_PATH", &library).env("LIBTOKAUTH_PATH", library.join("libtokauth.so"));
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
@@ -64,12 +82,13 @@ pub fn compile(source: &str) -> PathBuf {
 pub fn compile_as(compiler: &str, standard: &str, sources: &[&str]) -> PathBuf {
     let stem = Path::new(sources[0]).file_stem().unwrap().to_str().unwrap();
     // Another run beside this one may be executing the same program.
-    let program = built().join(format!("{stem}-{compiler}-{standard}"));
+    let program = library().join(format!("{stem}-{compiler}-{standard}"));
     let mine = program.with_extension(std::process::id().to_string());
     let mut command = Command::new(compiler);
     command.arg(format!("-std={standard}")).args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread", "-I"]);
     command.arg(root().join("include")).args(sources.iter().map(|source| root().join(source)));
-    command.arg("-L").arg(built()).arg("-ltokauth").arg("-o").arg(&mine);
+    command.args(of_gate("CFLAGS").unwrap_or_default().split_whitespace());
+    command.arg("-L").arg(library()).arg("-ltokauth").arg("-o").arg(&mine);
     printed(command, "gcc and g++ (Debian: apt-get install gcc g++ libc6-dev)");
     std::fs::rename(mine, &program).unwrap();
     program
