@@ -321,6 +321,33 @@ pub mod seams {
     pub fn read_ledger(document: &[u8]) -> Option<Vec<u8>> {
         crate::quota::Ledger::read(Some(document)).ok().map(|ledger| ledger.write())
     }
+
+    /// Reads what a store keeps of a token, and of a credential, once its seal is open, and writes each again; `None`:
+    /// it is no such text.
+    pub fn read_records(text: &str) -> [Option<String>; 2] {
+        use std::time::Duration;
+        let (since_boot, since_epoch) = (Duration::from_secs(1_000_000), Duration::from_secs(1_795_219_200));
+        let now = crate::clock::Stamp { boot_id: 7, since_boot, since_epoch, is_shared: false };
+        let token = crate::share::Known::read(text, &now).map(|known| known.write(&now).to_string());
+        let credential = crate::account::Met::read(text, &now).map(|met| met.write(&now).to_string());
+        [token, credential]
+    }
+
+    /// Seals a text as a store keeps it, with a secret and a salt that everybody knows.
+    pub fn seal_record(name: &Name, text: &str) -> Option<Vec<u8>> {
+        let fill = |bytes: &mut [u8]| {
+            bytes.fill(7);
+            Ok(())
+        };
+        crate::seal::Sealer::new(OPEN_SECRET).seal(name.as_str(), text, &fill).ok()
+    }
+
+    /// Opens what was sealed so; `None`: it was not.
+    pub fn open_record(name: &Name, document: &[u8]) -> Option<String> {
+        crate::seal::Sealer::new(OPEN_SECRET).open(name.as_str(), document).map(|text| text.to_string())
+    }
+
+    const OPEN_SECRET: &[u8] = b"canary-secret-0123456789abcdef";
 }
 
 /// The names of the built-in providers, sorted.

@@ -108,7 +108,7 @@ impl Kept {
 }
 
 impl Known {
-    fn write(&self, now: &Stamp) -> Zeroizing<String> {
+    pub(crate) fn write(&self, now: &Stamp) -> Zeroizing<String> {
         let token =
             self.token.as_ref().map_or(0, |token| token.value.len() + token.scope.as_ref().map_or(0, String::len));
         let mut to = Writer::new(token + 2048);
@@ -123,7 +123,7 @@ impl Known {
         to.done()
     }
 
-    fn read(text: &str, now: &Stamp) -> Option<Known> {
+    pub(crate) fn read(text: &str, now: &Stamp) -> Option<Known> {
         let mut from = Reader::new(text);
         let age = from.stamp()?.age(now);
         Some(Known {
