@@ -62,16 +62,16 @@ pub(super) fn harmless<T>(fallback: T, body: impl FnOnce() -> T) -> T {
 
 /// Runs what may block or calls the host, with the cancellation of this thread put off until its next cancellation
 /// point after the call: `pthread_cancel` would unwind through Rust, and that ends the process.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))] // which knows no cancellation
 pub(super) fn shielded<T>(body: impl FnOnce() -> T) -> T {
     let _shield = cancellation::Shield::raise();
     body()
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(not(target_os = "linux"), miri))]
 pub(super) use elsewhere::shielded;
 
-#[cfg(any(test, not(target_os = "linux")))]
+#[cfg(any(test, not(target_os = "linux"), miri))]
 mod elsewhere {
     /// Runs it as it is: a thread must not be cancelled in a call.
     pub(in crate::ffi) fn shielded<T>(body: impl FnOnce() -> T) -> T {
@@ -79,7 +79,7 @@ mod elsewhere {
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 mod cancellation {
     use std::ffi::c_int;
 
@@ -226,5 +226,77 @@ mod tests {
         // SAFETY: NULL is allowed.
         assert_eq!(unsafe { enter(std::ptr::null_mut(), || panic!("unseen")) }, TOKAUTH_ERR_INTERNAL);
         assert_eq!(harmless(7, || panic!("unseen")), 7);
+    }
+
+    fn refusal<T>(outcome: Result<T, Fault>) -> String {
+        let Err(Fault { status, message, cause }) = outcome else { panic!("not refused") };
+        assert!(status == TOKAUTH_ERR_INVALID_ARGUMENT && cause.is_none());
+        message
+    }
+
+    #[test]
+    fn text_is_what_it_points_to_or_refused_by_its_name() {
+        let longest = CString::new("x".repeat(MAX_TEXT)).unwrap();
+        for sound in [c"", c"a", c"caf\xc3\xa9", &longest] {
+            // SAFETY: NUL-terminated strings that live.
+            let read = unsafe { (text(sound.as_ptr(), "name").ok(), optional_text(sound.as_ptr(), "name").ok()) };
+            assert_eq!(read, (sound.to_str().ok(), Some(sound.to_str().ok())));
+        }
+        let too_long = CString::new("x".repeat(MAX_TEXT + 1)).unwrap();
+        for (bad, words) in [(c"caf\xe9", "name is not UTF-8"), (&*too_long, "name is longer than 64 KiB")] {
+            // SAFETY: as above.
+            assert_eq!(refusal(unsafe { text(bad.as_ptr(), "name") }), words);
+            // SAFETY: as above.
+            assert_eq!(refusal(unsafe { optional_text(bad.as_ptr(), "name") }), words);
+        }
+        // SAFETY: NULL is allowed.
+        assert_eq!(refusal(unsafe { text(std::ptr::null(), "name") }), "name is NULL");
+        // SAFETY: as above.
+        assert!(matches!(unsafe { optional_text(std::ptr::null(), "name") }, Ok(None)));
+    }
+
+    #[test]
+    fn an_output_is_written_before_it_is_lent_and_may_hold_anything_before() {
+        let mut slot = std::mem::MaybeUninit::<u64>::uninit();
+        // SAFETY: a slot of this test's own.
+        let lent = unsafe { out(slot.as_mut_ptr(), 7, "slot") };
+        assert!(matches!(lent, Ok(&mut 7)));
+        // SAFETY: as above.
+        let lent = unsafe { out_if_wanted(slot.as_mut_ptr(), 8) };
+        *lent.unwrap() += 1;
+        // SAFETY: written above.
+        assert_eq!(unsafe { slot.assume_init() }, 9);
+        // SAFETY: NULL is allowed.
+        assert_eq!(refusal(unsafe { out(std::ptr::null_mut::<u64>(), 7, "slot") }), "slot is NULL");
+        // SAFETY: as above.
+        assert!(unsafe { out_if_wanted(std::ptr::null_mut::<u64>(), 7) }.is_none());
+    }
+
+    #[test]
+    fn a_handle_lends_what_it_points_to() {
+        let mut value = 7;
+        // SAFETY: a value of this test's own.
+        unsafe { handle_mut(&raw mut value, "value") }.map(|value| *value += 1).ok().unwrap();
+        // SAFETY: as above.
+        assert!(matches!(unsafe { handle(&raw const value, "value") }, Ok(&8)));
+        // SAFETY: NULL is allowed.
+        assert_eq!(refusal(unsafe { handle(std::ptr::null::<u64>(), "value") }), "value is NULL");
+        // SAFETY: as above.
+        assert_eq!(refusal(unsafe { handle_mut(std::ptr::null_mut::<u64>(), "value") }), "value is NULL");
+    }
+
+    #[test]
+    fn success_takes_an_error_out_of_its_slot() {
+        let mut error = std::ptr::dangling_mut();
+        // SAFETY: a slot of this function's own.
+        let status = unsafe { enter(&raw mut error, || Ok(())) };
+        assert!(status == TOKAUTH_OK && error.is_null());
+    }
+
+    #[test]
+    fn text_for_c_holds_no_nul() {
+        for (text, told) in [("", c""), ("a b", c"a b"), ("a\0b", c"a b")] {
+            assert_eq!(c_text(text).as_c_str(), told);
+        }
     }
 }

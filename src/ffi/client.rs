@@ -437,7 +437,10 @@ mod tests {
 
     use super::*;
     use crate::error::Error;
-    use crate::ffi::{TOKAUTH_ERR_INTERNAL, tokauth_error_free, tokauth_error_message, tokauth_token_free};
+    use crate::ffi::{
+        TOKAUTH_ERR_INTERNAL, tokauth_error_free, tokauth_error_message, tokauth_token_authorization,
+        tokauth_token_clone, tokauth_token_free,
+    };
     use crate::seams::{
         Change, Clock, Deadline, Event, Head, Name, Registry, Reply, Seams, Secret, Sent, Store, Transport, Turn,
     };
@@ -505,16 +508,24 @@ mod tests {
 
     fn brittle() -> (Arc<Brittle>, tokauth_client) {
         let world = Arc::<Brittle>::default();
+        let client = client_in(&world, Some(world.clone()));
+        (world, client)
+    }
+
+    fn client_in(world: &Arc<Brittle>, store: Option<Arc<dyn Store>>) -> tokauth_client {
+        let has_store = store.is_some();
         let seams = Seams {
             clock: world.clone(),
-            store: Some(world.clone()),
+            store,
             transport: Some(world.clone()),
             registry: Registry::new([7; 32]),
             ..Seams::system().unwrap()
         };
         let builder = Client::builder().provider("oauth2").token_url("https://a.example/").client_id("me");
-        let client = builder.client_secret("canary-secret-of-the-brittle").quota("99/month").build_over(seams).unwrap();
-        (world, tokauth_client { client })
+        // Only a budget has every function look at the store.
+        let quota = if has_store { "99/month" } else { "none" };
+        let builder = builder.client_secret("canary-secret-of-the-brittle").quota(quota);
+        tokauth_client { client: builder.build_over(seams).unwrap() }
     }
 
     type Call = fn(*const tokauth_client, *mut *mut tokauth_error) -> tokauth_status;
@@ -529,8 +540,48 @@ mod tests {
         status
     }
 
+    /// Without a store, whose seal Miri cannot follow.
+    #[test]
+    fn what_the_functions_give_lives_until_its_last_owner_frees_it() {
+        let client = Box::into_raw(Box::new(client_in(&Arc::default(), None)));
+        // SAFETY: a live client.
+        let clone = unsafe { tokauth_client_clone(client) };
+        // SAFETY: given up here.
+        unsafe { tokauth_client_free(client) };
+        let (mut got, mut error) = (ptr::null_mut(), ptr::dangling_mut());
+        // SAFETY: a live client, and slots of this test's own.
+        let status = unsafe { tokauth_client_token(clone, 0, &raw mut got, &raw mut error) };
+        assert!(status == TOKAUTH_OK && error.is_null());
+        // SAFETY: a live token.
+        let second = unsafe { tokauth_token_clone(got) };
+        // SAFETY: given up here.
+        unsafe { tokauth_token_free(got) };
+        let (mut buffer, mut length, mut needed) = ([0x7f; 64], 0, 0);
+        let at = buffer.as_mut_ptr();
+        for (size, expected) in [(19, TOKAUTH_ERR_BUFFER_TOO_SMALL), (20, TOKAUTH_OK), (64, TOKAUTH_OK)] {
+            // SAFETY: a live client, and slots and a buffer of this test's own.
+            let status =
+                unsafe { tokauth_client_copy_authorization(clone, 0, at, size, &raw mut needed, ptr::null_mut()) };
+            assert_eq!((status, needed), (expected, 20));
+        }
+        // SAFETY: a live client, a live token, and NULL.
+        assert_eq!(unsafe { tokauth_client_invalidate(clone, second, ptr::null_mut()) }, TOKAUTH_OK);
+        // SAFETY: given up here.
+        unsafe { tokauth_client_free(clone) };
+        // SAFETY: a live token, and a slot of this test's own.
+        let value = unsafe { tokauth_token_authorization(second, &raw mut length) };
+        // SAFETY: a text of the token's, which lives.
+        let value = unsafe { CStr::from_ptr(value) };
+        assert_eq!((value, length), (c"Bearer canary-token", 19));
+        // SAFETY: the same text, in this test's buffer.
+        assert_eq!(value, unsafe { CStr::from_ptr(at) });
+        // SAFETY: given up here.
+        unsafe { tokauth_token_free(second) };
+    }
+
     ///
     #[test]
+    #[cfg_attr(miri, ignore = "seals what it shares, with assembly")]
     fn a_panic_under_any_function_is_told_and_leaves_the_client_usable() {
         let with_scope: Call = |client, out_error| {
             let mut sibling = ptr::dangling_mut();

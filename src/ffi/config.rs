@@ -226,3 +226,42 @@ pub unsafe extern "C" fn tokauth_config_set_log(
     // SAFETY: NULL is allowed.
     unsafe { enter(std::ptr::null_mut(), body) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ptr;
+
+    use super::*;
+    use crate::ffi::{TOKAUTH_ERR_INVALID_ARGUMENT, TOKAUTH_OK};
+
+    unsafe extern "C" fn log(_: *mut c_void, _: i32, _: *const c_char) {}
+
+    unsafe extern "C" fn destroy(count: *mut c_void) {
+        // SAFETY: each test gives a counter that lives.
+        let count = unsafe { &mut *count.cast::<u32>() };
+        *count += 1;
+    }
+
+    #[test]
+    fn the_data_of_a_log_is_destroyed_once_whatever_becomes_of_it() {
+        let mut count = 0_u32;
+        let data = (&raw mut count).cast::<c_void>();
+        // SAFETY: NULL is allowed; the data lives.
+        let status = unsafe { tokauth_config_set_log(ptr::null_mut(), Some(log), data, Some(destroy)) };
+        // SAFETY: it is this test's, which reads it while nobody writes.
+        assert_eq!((status, unsafe { data.cast::<u32>().read() }), (TOKAUTH_ERR_INVALID_ARGUMENT, 1), "refused");
+        let config = tokauth_config_new();
+        for (log, destroyed) in [(Some(log as _), 1), (Some(log as _), 2), (None, 4)] {
+            // SAFETY: a live config; the data lives.
+            assert_eq!(unsafe { tokauth_config_set_log(config, log, data, Some(destroy)) }, TOKAUTH_OK);
+            // SAFETY: as above.
+            assert_eq!(unsafe { data.cast::<u32>().read() }, destroyed);
+        }
+        // SAFETY: a live config; the data lives.
+        assert_eq!(unsafe { tokauth_config_set_log(config, Some(log), data, Some(destroy)) }, TOKAUTH_OK);
+        // SAFETY: given up here.
+        unsafe { tokauth_config_free(config) };
+        // SAFETY: as above.
+        assert_eq!(unsafe { data.cast::<u32>().read() }, 5);
+    }
+}
