@@ -35,22 +35,36 @@ fn the_tree_has_at_most_48_crates_by_default_and_each_of_them_once() {
     assert_eq!(tree("middleware"), tree(""));
 }
 
+/// The packages of `cargo metadata` that say they need a newer Rust than `own`, with what they say.
+fn newer_than(own: &str, metadata: &Value) -> Vec<String> {
+    let minor = |version: &str| version.split('.').take(2).map(|part| part.parse().unwrap()).collect::<Vec<u32>>();
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    let needs = packages.filter_map(|package| Some((package, package["rust_version"].as_str()?)));
+    let newer = needs.filter(|(_, needs)| minor(needs) > minor(own));
+    newer.map(|(package, needs)| format!("{} {}: {needs}", package["name"], package["version"])).collect()
+}
+
 #[test]
-fn no_dependency_needs_a_newer_rust_than_this_crate() {
-    let rustc = run("rustc", &["-vV"]);
-    let host = rustc.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
-    let arguments = ["metadata", "--locked", "--format-version", "1", "--features", "redis", "--filter-platform", host];
+fn a_package_that_needs_a_newer_rust_is_named() {
+    let metadata = serde_json::json!({"packages": [
+        {"name": "silent", "version": "1.0.0", "rust_version": null},
+        {"name": "older", "version": "1.0.0", "rust_version": "1.9"},
+        {"name": "same", "version": "1.0.0", "rust_version": "1.85.1"},
+        {"name": "newer", "version": "1.0.0", "rust_version": "1.86"},
+        {"name": "much newer", "version": "2.0.0", "rust_version": "2.0.0"},
+    ]});
+    assert_eq!(newer_than("1.85", &metadata), [r#""newer" "1.0.0": 1.86"#, r#""much newer" "2.0.0": 2.0.0"#]);
+}
+
+/// Every crate that any user may compile, whatever the features and the platform; those of the tests too. That they
+/// keep their word is seen by .ci/gates/msrv.
+#[test]
+fn no_locked_crate_needs_a_newer_rust_than_this_one() {
+    let arguments = ["metadata", "--locked", "--format-version", "1", "--all-features"];
     let metadata: Value = serde_json::from_str(&run(env!("CARGO"), &arguments)).unwrap();
-    let number = |version: &str| version.split('.').map(|part| part.parse::<u32>().unwrap()).collect::<Vec<_>>();
-    let own = number(env!("CARGO_PKG_RUST_VERSION"));
-    let tree = tree("redis");
-    for package in metadata["packages"].as_array().unwrap() {
-        let (name, version) = (package["name"].as_str().unwrap(), package["version"].as_str().unwrap());
-        let in_tree = tree.contains(&format!("{name} v{version}"));
-        if let (true, Some(needs)) = (in_tree, package["rust_version"].as_str()) {
-            assert!(number(needs)[..2] <= own[..2], "{name} needs Rust {needs}");
-        }
-    }
+    let packages = metadata["packages"].as_array().unwrap();
+    assert!(packages.iter().any(|package| package["name"] == "rustls-platform-verifier"));
+    assert_eq!(newer_than(env!("CARGO_PKG_RUST_VERSION"), &metadata), [""; 0]);
 }
 
 #[test]
