@@ -136,3 +136,23 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
         deserializer.deserialize_map(Object)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The whole table is in tests/replies.rs.
+    #[test]
+    fn json_and_forms_are_read_and_all_else_refused() {
+        let read = |body: &str, label| read(body.as_bytes(), label).map(|document| document.to_string());
+        for (body, label, document) in [
+            (r#"{"a": {"b": [1, "\u00e9"]}}"#, None, r#"{"a":{"b":[1,"é"]}}"#),
+            ("a=b+c&d=%C3%A9", Some("application/x-www-form-urlencoded"), r#"{"a":"b c","d":"é"}"#),
+        ] {
+            assert_eq!(read(body, label).as_deref(), Ok(document));
+        }
+        for body in ["", "{", r#"{"a": 1, "a": 2}"#, &"[".repeat(40), "\u{1f}\u{8b}"] {
+            assert!(read(body, None).is_err(), "{body}");
+        }
+    }
+}

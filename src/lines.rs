@@ -77,3 +77,23 @@ impl<'a> Reader<'a> {
         Some(self.0.next()?.strip_prefix('+'))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read_in_the_same_order() {
+        let mut to = Writer::new(0);
+        to.number(u64::MAX);
+        to.time(Duration::from_nanos(7));
+        to.text(Some("a\nb"));
+        to.text(Some(""));
+        to.text(None);
+        let text = to.done();
+        let mut from = Reader::new(&text);
+        assert_eq!((from.number(), from.time()), (Some(u64::MAX), Some(Duration::from_nanos(7))));
+        assert_eq!([from.text(), from.text(), from.text()], [Some(Some("a b")), Some(Some("")), Some(None)]);
+        assert_eq!((from.text(), from.number()), (None, None), "the end");
+    }
+}

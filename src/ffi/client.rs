@@ -473,7 +473,9 @@ mod tests {
             self.holds();
             false
         }
-        fn wait(&self, _: &Arc<Event>, _: Duration) {}
+        fn wait(&self, event: &Arc<Event>, _: Duration) {
+            event.wait_while(|| false);
+        }
     }
 
     impl Store for Brittle {
@@ -577,6 +579,24 @@ mod tests {
         assert_eq!(value, unsafe { CStr::from_ptr(at) });
         // SAFETY: given up here.
         unsafe { tokauth_token_free(second) };
+    }
+
+    #[test]
+    fn threads_read_a_token_while_another_replaces_it() {
+        let client = client_in(&Arc::default(), None);
+        std::thread::scope(|threads| {
+            for _ in 0..3 {
+                threads.spawn(|| {
+                    for _ in 0..5 {
+                        assert_eq!(token(&raw const client, 0, ptr::null_mut()), TOKAUTH_OK);
+                    }
+                });
+            }
+            for _ in 0..3 {
+                client.client.clear().unwrap();
+                assert_eq!(token(&raw const client, 0, ptr::null_mut()), TOKAUTH_OK);
+            }
+        });
     }
 
     ///
