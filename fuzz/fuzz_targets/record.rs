@@ -13,7 +13,8 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(open_record(&other, &sealed), None, "and under its own name only");
     // As it is, behind the head of a sound one, and in its place.
     let head = &sealed[..sealed.len().min(8 + bytes.len() % 64)];
-    for document in [bytes.to_vec(), [head, bytes].concat(), [bytes, &sealed[bytes.len().min(sealed.len())..]].concat()] {
+    let tail = &sealed[sealed.len().min(bytes.len())..];
+    for document in [bytes.to_vec(), [head, bytes].concat(), [bytes, tail].concat()] {
         assert!(document == sealed || open_record(&name, &document).is_none(), "what nobody sealed does not open");
     }
     for (kind, again) in read_records(&text).into_iter().enumerate() {
