@@ -238,9 +238,10 @@ mod tests {
     fn text_is_what_it_points_to_or_refused_by_its_name() {
         let longest = CString::new("x".repeat(MAX_TEXT)).unwrap();
         for sound in [c"", c"a", c"caf\xc3\xa9", &longest] {
-            // SAFETY: NUL-terminated strings that live.
-            let read = unsafe { (text(sound.as_ptr(), "name").ok(), optional_text(sound.as_ptr(), "name").ok()) };
-            assert_eq!(read, (sound.to_str().ok(), Some(sound.to_str().ok())));
+            // SAFETY: a NUL-terminated string that lives.
+            assert_eq!(unsafe { text(sound.as_ptr(), "name") }.ok(), sound.to_str().ok());
+            // SAFETY: as above.
+            assert_eq!(unsafe { optional_text(sound.as_ptr(), "name") }.ok(), Some(sound.to_str().ok()));
         }
         let too_long = CString::new("x".repeat(MAX_TEXT + 1)).unwrap();
         for (bad, words) in [(c"caf\xe9", "name is not UTF-8"), (&*too_long, "name is longer than 64 KiB")] {
