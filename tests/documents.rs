@@ -119,12 +119,14 @@ fn every_block_is_tried() {
 #[test]
 fn every_command_is_run_by_ci_or_said_to_be_left_to_people() {
     let ci = read(".ci/run").replace("--locked ", "").replace("step ", "").replace("\"$target/model\"", "target/model");
+    let ci = ci.replace("\ngate ", "\n.ci/gates/");
     for (page, begin, _) in BLOCKS.iter().filter(|(_, _, tried)| matches!(tried, Commands)) {
         let block = blocks(Path::new(page)).into_iter().find(|block| block.starts_with(begin)).unwrap();
         for line in block.lines() {
             let command = line.split("  #").next().unwrap().trim_end();
             let by_hand = BY_HAND.iter().any(|part| command.contains(part));
-            assert!(by_hand || ci.contains(command), "{page}: .ci/run does not run: {command}");
+            let is_itself = command == ".ci/run";
+            assert!(by_hand || is_itself || ci.contains(command), "{page}: .ci/run does not run: {command}");
         }
     }
 }

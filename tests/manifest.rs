@@ -35,6 +35,20 @@ fn the_tree_has_at_most_48_crates_by_default_and_each_of_them_once() {
     assert_eq!(tree("middleware"), tree(""));
 }
 
+#[test]
+fn the_readme_counts_the_crates_and_names_each_direct_one() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let (_, chapter) = readme.split_once("\n## Dependencies\n\n").unwrap();
+    let chapter = chapter.split("\n## ").next().unwrap().replace('\n', " ");
+    assert!(chapter.starts_with(&format!("{} crates by default", tree("").len())), "{}", tree("").len());
+    assert!(chapter.contains(&format!("`redis` ({} crates)", tree("redis").len())), "{}", tree("redis").len());
+    let direct = run(env!("CARGO"), &["tree", "--locked", "--edges", "normal", "--prefix", "none", "--depth", "1"]);
+    for name in direct.lines().skip(1).map(|line| line.split(' ').next().unwrap()) {
+        let words = chapter.split([' ', ',', '(', ')', '.', '`']);
+        assert!(words.into_iter().any(|word| word == name), "{name}");
+    }
+}
+
 /// The packages of `cargo metadata` that say they need a newer Rust than `own`, with what they say.
 fn newer_than(own: &str, metadata: &Value) -> Vec<String> {
     let minor = |version: &str| version.split('.').take(2).map(|part| part.parse().unwrap()).collect::<Vec<u32>>();
