@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use languages::{built, command, printed, root, run};
+use languages::{PYTHON, built, command, printed, root, run};
 use standin::Standin;
 use temp::TempDir;
 
@@ -545,12 +545,13 @@ fn a_release_is_the_same_twice_and_names_no_build_path() {
     };
     let artefacts = places.clone().map(|place| {
         let text = printed(release(&place), OTHERS);
-        text.lines().filter(|line| line.ends_with(".tar.gz")).for_each(tell);
+        text.lines().filter(|line| line.ends_with(".tar.gz") || line.ends_with(".whl")).for_each(tell);
         PathBuf::from(format!("{place}-artefacts"))
     });
     let names = files_below(&artefacts[0]);
     assert_eq!(names, files_below(&artefacts[1]));
-    assert!(names.len() >= 2 && names.contains("SHA256SUMS"), "{names:?}");
+    let of = |ending: &str| names.iter().filter(|name| name.ends_with(ending)).count();
+    assert_eq!((names.len(), of(".tar.gz"), of(".whl"), of("SHA256SUMS")), (3, 1, 1, 1), "{names:?}");
     let differ = |name: &&String| {
         std::fs::read(artefacts[0].join(name)).unwrap() != std::fs::read(artefacts[1].join(name)).unwrap()
     };
@@ -559,10 +560,13 @@ fn a_release_is_the_same_twice_and_names_no_build_path() {
     let home = std::env::var("HOME").unwrap();
     let cargo_home = std::env::var("CARGO_HOME").unwrap_or(format!("{home}/.cargo"));
     let paths = [folder.join(""), cargo_home + "/", home + "/", root().to_str().unwrap().to_owned() + "/"];
-    for name in names.iter().filter(|name| name.ends_with(".tar.gz")) {
-        let unpacked = folder.join("unpacked");
+    for name in names.iter().filter(|name| *name != "SHA256SUMS") {
+        let (archive, unpacked) = (artefacts[0].join(name), folder.join("unpacked"));
         std::fs::create_dir(&unpacked).unwrap();
-        called("tar", &["-xzf", artefacts[0].join(name).to_str().unwrap(), "-C", &unpacked], OTHERS);
+        match name.ends_with(".whl") {
+            true => called("python3", &["-m", "zipfile", "-e", archive.to_str().unwrap(), &unpacked], PYTHON),
+            false => called("tar", &["-xzf", archive.to_str().unwrap(), "-C", &unpacked], OTHERS),
+        };
         for file in files_below(Path::new(&unpacked)).iter().filter(|file| !file.contains(" -> ")) {
             assert_eq!(found_in(&Path::new(&unpacked).join(file), &paths), [""; 0], "{file}");
         }
