@@ -439,22 +439,23 @@ def HttpxAuth(client: Client) -> httpx.Auth:
             token = client.token()
             request.headers.update(token.headers)
             response = yield request
-            if response.status_code == 401 and _carries(response.request, token):
-                fresh = _replace(client, token, isinstance(request.stream, httpx.ByteStream))
+            sent = response.request  # not what was redirected, which the API may have acted on
+            if response.status_code == 401 and _carries(sent, token):
+                fresh = _replace(client, token, isinstance(sent.stream, httpx.ByteStream))
                 if fresh is not None:
-                    request.headers.update(fresh.headers)
-                    yield request
+                    sent.headers.update(fresh.headers)
+                    yield sent
 
         async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
             token = client._kept_token() or await _in_thread(client.token)
             request.headers.update(token.headers)
             response = yield request
-            if response.status_code == 401 and _carries(response.request, token):
-                replayable = isinstance(request.stream, httpx.ByteStream)
-                fresh = await _in_thread(_replace, client, token, replayable)
+            sent = response.request
+            if response.status_code == 401 and _carries(sent, token):
+                fresh = await _in_thread(_replace, client, token, isinstance(sent.stream, httpx.ByteStream))
                 if fresh is not None:
-                    request.headers.update(fresh.headers)
-                    yield request
+                    sent.headers.update(fresh.headers)
+                    yield sent
 
     return ClientAuth()
 

@@ -194,6 +194,13 @@ class Adapter:
         self.assertNotEqual(fresh, self.token.authorization)
         self.assertEqual(self.authorizations(), [self.token.authorization, self.token.authorization, fresh])
 
+    def test_what_the_api_answered_with_a_redirect_is_not_sent_again(self) -> None:
+        self.api.answer(303, Location="/there")
+        self.api.answer(401)
+        self.assertEqual(self.send(self.client, self.api.url(), **self.in_memory["bytes"]).status_code, 200)
+        sent = [(seen.path, seen.body) for seen in self.api.seen]
+        self.assertEqual(sent, [("/", b"once"), ("/there", b""), ("/there", b"")])
+
     def test_redirect_after_the_second_try_has_the_new_token(self) -> None:
         self.api.answer(401)
         self.api.answer(302, Location="/there")
