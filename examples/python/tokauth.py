@@ -382,7 +382,7 @@ class RequestsAuth:
 
     Only no body, bytes and str are sent again; after a 401 for another body, the next request has another token.
     TokauthError if no token can be had, for the second try too. A redirect takes the headers along where requests lets
-    Authorization go: not to another host.
+    Authorization go: not to another host; a prepared request that went there must be prepared anew.
     """
 
     def __init__(self, client: Client) -> None:
