@@ -34,7 +34,8 @@
  * fork()    A child may use and free what it inherits, and make clients of its own, whatever other threads were doing,
  *           but for two things: what they held inside the C library stays held (after a name lookup the child may meet
  *           TOKAUTH_ERR_TIMEOUT), and if one of them was just making the first client of the process, the child may get
- *           TOKAUTH_ERR_UNSUPPORTED for its own.
+ *           TOKAUTH_ERR_UNSUPPORTED for its own. It uses no connection of its parent's, and a program begun by exec
+ *           inherits no descriptor.
  * Blocking  Each function says whether it does. Only tokauth_client_token() and tokauth_client_copy_authorization() ask
  *           a provider, for at most the option timeout_ms; a cached token with enough life left comes at once, but to
  *           the one caller that renews it ahead of its end. (If store is in Redis, tokauth_client_new(), _with(),
@@ -786,8 +787,8 @@ int32_t tokauth_error_http_status(const tokauth_error *error);
  * Returns how long to wait before asking again.
  *
  * That is what was left, when the call returned, of the pause that the failure began, in which a call that has no
- * valid token gets this error at once and sends nothing. (One that ran out of time binds only calls that have no
- * more.) Does not block.
+ * valid token gets this error at once and sends nothing. (After TOKAUTH_ERR_TIMEOUT that holds for calls with the
+ * same timeout_ms or less.) Does not block.
  *
  * @return milliseconds; 0: ask at once; -1 if no pause began, and for NULL.
  *

@@ -300,8 +300,8 @@ impl Error {
     }
 
     /// How long to wait before asking again: what is left of the cool-down that the failure began, in which a call that
-    /// has no valid token gets this error at once and sends nothing (one that ran out of time binds only calls that
-    /// have no more). `None` if none began.
+    /// has no valid token gets this error at once and sends nothing (after a timeout that holds for calls with the
+    /// same `timeout_ms` or less). `None` if none began.
     ///
     /// ```
     /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }

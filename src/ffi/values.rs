@@ -292,8 +292,8 @@ pub unsafe extern "C" fn tokauth_error_http_status(error: *const tokauth_error) 
 /// Returns how long to wait before asking again.
 ///
 /// That is what was left, when the call returned, of the pause that the failure began, in which a call that has no
-/// valid token gets this error at once and sends nothing. (One that ran out of time binds only calls that have no
-/// more.) Does not block.
+/// valid token gets this error at once and sends nothing. (After TOKAUTH_ERR_TIMEOUT that holds for calls with the
+/// same timeout_ms or less.) Does not block.
 ///
 /// @return milliseconds; 0: ask at once; -1 if no pause began, and for NULL.
 ///
