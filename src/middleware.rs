@@ -30,8 +30,8 @@ use crate::token::Token;
 ///   agent of its own with the settings of the first request (timeouts, which begin anew, proxy, TLS and so on), but
 ///   without the agent's cookies, its later middlewares, and a connector and resolver that it was given by
 ///   [`Agent::with_parts`]: where there are such, give [`retry_through`](Middleware::retry_through) an agent.
-/// - **An error of this library**, when there is no token at first or no other after a 401, is `ureq::Error::Other`
-///   around an [`Error`](crate::Error).
+/// - **An error of this library**, when there is no token at first, or after a 401 no other or a store that cannot be told
+///   of it, is `ureq::Error::Other` around an [`Error`](crate::Error).
 ///
 /// ```
 /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }

@@ -244,7 +244,8 @@ class Client:
     """One credential at one provider, and its token. May be shared between threads; clients with equal options share.
 
     Keywords are the library's options: str, int or bool; None leaves one out. Names with a dot come from a dict:
-    Client(provider="oauth2", **{"param.tenant": "blue"}). Creating a client touches files but not the network.
+    Client(provider="oauth2", **{"param.tenant": "blue"}). Creating a client touches files but not the network,
+    unless its store is in Redis.
 
     log(level, message) gets each log line, on any thread; level is 1 error, 2 warning, 3 info, 4 debug. Let no daemon
     thread be inside such a client when the interpreter ends: CPython ends a thread that calls back then, and with it
