@@ -113,8 +113,11 @@ fn read(stream: &mut BufReader<TcpStream>) -> Seen {
     seen
 }
 
+/// One whose token no other has: a port may be given out again, and with it would go what became of tokens there.
 fn client(options: &[(String, String)]) -> Client {
-    options.iter().fold(Client::builder(), |builder, (name, value)| builder.set(name, value)).build().unwrap()
+    static CLIENTS: AtomicUsize = AtomicUsize::new(0);
+    let builder = Client::builder().set("header.X-Client", CLIENTS.fetch_add(1, Ordering::Relaxed).to_string());
+    options.iter().fold(builder, |builder, (name, value)| builder.set(name, value)).build().unwrap()
 }
 
 fn agent(middleware: Middleware) -> Agent {
