@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import ctypes
 import gc
 import os
 import pickle
@@ -29,12 +30,39 @@ ROOT = Path(__file__).resolve().parents[2]
 HEADER = (ROOT / "include" / "tokauth.h").read_text()
 
 
+TYPES = {
+    "void": None,
+    "int32_t": ctypes.c_int32,
+    "int64_t": ctypes.c_int64,
+    "uint32_t": ctypes.c_uint32,
+    "uint64_t": ctypes.c_uint64,
+    "size_t": ctypes.c_size_t,
+    "tokauth_status": ctypes.c_int32,
+    "const char *": ctypes.c_char_p,
+    "char *": ctypes.POINTER(ctypes.c_char),
+    "void *": ctypes.c_void_p,
+    "int64_t *": ctypes.POINTER(ctypes.c_int64),
+    "size_t *": ctypes.POINTER(ctypes.c_size_t),
+    "tokauth_log_fn": tokauth._LogFn,
+    "tokauth_destroy_fn": tokauth._DestroyFn,
+}
+HANDLES = {1: ctypes.c_void_p, 2: ctypes.POINTER(ctypes.c_void_p)}
+
+
+def ctype(declared: str) -> Any:
+    """What ctypes passes for a type of the header."""
+    return TYPES[declared] if declared in TYPES else HANDLES[declared.count("*")]
+
+
 class Header(unittest.TestCase):
     def test_every_function_is_bound(self) -> None:
         code = re.sub(r"/\*.*?\*/|^\s*#[^\n]*", "", HEADER, flags=re.DOTALL | re.MULTILINE)
-        declared = re.findall(r"\b(tokauth_\w+)\s*\(([^()]*)\)\s*;", code)
-        counts = {name: 0 if parameters == "void" else parameters.count(",") + 1 for name, parameters in declared}
-        self.assertEqual({name: len(types) - 1 for name, types in tokauth._FUNCTIONS.items()}, counts)
+        declarations = re.findall(r"^(\w[\w ]*?[ *]+)(tokauth_\w+)\(([^()]*)\);", code, flags=re.MULTILINE)
+        functions = {}
+        for result, name, parameters in declarations:
+            texts = [] if parameters == "void" else [re.sub(r"\w+$", "", text) for text in parameters.split(",")]
+            functions[name] = tuple(ctype(text.strip()) for text in (result, *texts))
+        self.assertEqual(tokauth._FUNCTIONS, functions)
 
     def test_every_constant_is_bound(self) -> None:
         macros = re.findall(r"^#define TOKAUTH_((?!VERSION_)\w+) (\d+)$", HEADER, flags=re.MULTILINE)
