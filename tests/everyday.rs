@@ -172,7 +172,7 @@ fn the_budget_is_told_in_words_and_in_json() {
 #[test]
 fn a_wrong_command_line_is_told_without_a_value_of_it() {
     let home = TempDir::new();
-    let rows: [(&[&str], &str); 11] = [
+    let rows: [(&[&str], &str); 12] = [
         (&["--headers"], "\"--headers\" is no flag, and an option needs a value; see --help"),
         (&["--scope", "--json"], "\"--scope\" is no flag, and an option needs a value; see --help"),
         (&["--json", "canary-secret"], "argument 2 is neither a flag nor an option; see --help"),
@@ -187,6 +187,10 @@ fn a_wrong_command_line_is_told_without_a_value_of_it() {
         (
             &["--store=rediss://tokauth:canary-secret@redis.example"],
             "every user sees a password in --store; set TOKAUTH_STORE; see --help",
+        ),
+        (
+            &["--proxy", "http://me:canary-secret@proxy.example:3128"],
+            "every user sees a password in --proxy; set TOKAUTH_PROXY; see --help",
         ),
         (
             &["--clientid", "canary", "--provider", "oauth2"],
