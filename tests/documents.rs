@@ -118,7 +118,9 @@ fn every_block_is_tried() {
 
 #[test]
 fn every_command_is_run_by_ci_or_said_to_be_left_to_people() {
-    let ci = read(".ci/run").replace("--locked ", "").replace("step ", "").replace("\"$target/model\"", "target/model");
+    let ci: String =
+        read(".ci/run").lines().filter(|line| !line.starts_with('#')).map(|line| line.to_owned() + "\n").collect();
+    let ci = ci.replace("--locked ", "").replace("step ", "").replace("\"$target/model\"", "target/model");
     let ci = ci.replace("\ngate ", "\n.ci/gates/");
     for (page, begin, _) in BLOCKS.iter().filter(|(_, _, tried)| matches!(tried, Commands)) {
         let block = blocks(Path::new(page)).into_iter().find(|block| block.starts_with(begin)).unwrap();
@@ -128,5 +130,29 @@ fn every_command_is_run_by_ci_or_said_to_be_left_to_people() {
             let is_itself = command == ".ci/run";
             assert!(by_hand || is_itself || ci.contains(command), "{page}: .ci/run does not run: {command}");
         }
+    }
+}
+
+#[test]
+fn every_gate_is_run_by_ci_and_named_to_contributors() {
+    let (ci, page) = (read(".ci/run"), read("CONTRIBUTING.md"));
+    let entries = std::fs::read_dir(root().join(".ci/gates")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    for name in names.filter(|name| !["common", "valgrind.supp"].contains(&&**name)) {
+        assert!(ci.contains(&format!("\ngate {name}\n")), ".ci/run does not run the gate {name}");
+        let told = [" ", "/"].iter().any(|before| page.contains(&format!("{before}{name}")));
+        assert!(told, "CONTRIBUTING.md does not name the gate {name}");
+    }
+}
+
+#[test]
+fn what_shows_that_a_threat_is_met_is_there() {
+    let page = read("SECURITY.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.rsplit_once(" | "));
+    let shown: Vec<&str> = rows.flat_map(|(_, shown)| shown.split('`').skip(1).step_by(2)).collect();
+    assert!(shown.len() > 10, "{shown:?}");
+    for name in shown {
+        let paths = [name.to_owned(), format!("tests/{name}.rs"), format!("tests/{name}/main.rs")];
+        assert!(paths.iter().any(|path| root().join(path).exists()), "no test {name}");
     }
 }
