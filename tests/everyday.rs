@@ -218,13 +218,14 @@ fn the_exit_code_says_whether_waiting_helps() {
         Some(Fault::Reply { status, headers, body: body.into() })
     };
     type Row = (&'static str, &'static [&'static str], Option<Fault>, i32, &'static str);
-    let rows: [Row; 10] = [
+    let rows: [Row; 11] = [
         ("oauth2", &["--cached-only"], None, 1, "NOT_CACHED: token: no token of oauth2 is cached; ask"),
         ("oauth2", &["--client-id", "nobody"], None, 1, "DENIED: token: oauth2 refused the request (HTTP 401"),
         ("oauth2", &[], reply(200, &[], "<p>"), 1, "BAD_RESPONSE: reply: oauth2 answered HTTP 200 with"),
         ("oauth2", &[], reply(429, &[("Retry-After", "7")], ""), 75, "RATE_LIMITED: reply: oauth2 asks to wait"),
         ("oauth2", &[], reply(500, &[], ""), 75, "SERVER: reply: "),
         ("oauth2", &["--token-url", "http://127.0.0.1:1/"], None, 75, "NETWORK: connect: "),
+        ("oauth2", &["--timeout-ms=300"], Some(Fault::Stall), 75, "TIMEOUT: "),
         ("calenso", &["--quota=1/month", "--force-refresh"], None, 75, "QUOTA: budget: "),
         ("oauth2", &["--store=file:/dev/null"], None, 1, "STORE: store: /dev/null is not a directory"),
         ("calenso", &["--store", "memory"], None, 2, "CONFIG: config: store is memory, which every start"),
