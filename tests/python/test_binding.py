@@ -163,6 +163,7 @@ class ClientFlow(unittest.TestCase):
         with self.assertRaises(tokauth.TokauthError) as caught:
             client.authorization()
         self.assertEqual(caught.exception.status, tokauth.ERR_INVALID_ARGUMENT)
+        self.assertIsNone(caught.exception.retry_after)
 
     def test_flags(self) -> None:
         with self.client() as client:
