@@ -16,6 +16,11 @@ fn table(text: &str, head: &str) -> Vec<String> {
 }
 
 #[test]
+fn the_readme_has_at_most_250_lines() {
+    assert!(read("README.md").lines().count() <= 250);
+}
+
+#[test]
 fn the_option_table_is_the_source_s() {
     let rows: Vec<String> =
         OPTIONS.iter().map(|option| format!("| `{}` | {} | {} |", option.name, option.default, option.about)).collect();
