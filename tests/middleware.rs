@@ -299,8 +299,7 @@ fn a_request_s_own_settings_hold_for_the_second_too() {
         (if first { Some(401) } else { None }, String::new())
     });
     let agent = agent(Middleware::new(client(&standin.options("oauth2"))));
-    let request =
-        agent.get(&api.url).config().user_agent("mine").timeout_recv_response(Some(Duration::from_secs(1)));
+    let request = agent.get(&api.url).config().user_agent("mine").timeout_recv_response(Some(Duration::from_secs(1)));
     assert!(matches!(request.build().call(), Err(ureq::Error::Timeout(_))));
     let seen = api.seen();
     assert_eq!(seen.iter().map(|seen| seen.header("user-agent")).collect::<Vec<_>>(), [Some("mine"); 2]);
