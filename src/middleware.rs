@@ -9,7 +9,7 @@ use ureq::middleware::MiddlewareNext;
 use ureq::{Agent, Body, RequestExt as _, SendBody};
 
 use crate::client::Client;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::token::Token;
 
 /// For a [ureq](https://docs.rs/ureq/3) agent: attaches the headers of the token to each request, and asks once more
@@ -30,8 +30,8 @@ use crate::token::Token;
 ///   agent of its own with the settings of the first request (timeouts, which begin anew, proxy, TLS and so on), but
 ///   without the agent's cookies, its later middlewares, and a connector and resolver that it was given by
 ///   [`Agent::with_parts`]: where there are such, give [`retry_through`](Middleware::retry_through) an agent.
-/// - **An error of this library**, when there is no token at first, or after a 401 no other or a store that cannot be told
-///   of it, is `ureq::Error::Other` around an [`Error`](crate::Error).
+/// - **An error of this library**, when there is no token at first or no other after a 401, is `ureq::Error::Other`
+///   around an [`Error`](crate::Error). That a store cannot be told of the 401 is none: this process knows.
 ///
 /// ```
 /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/mod.rs")); }
@@ -106,6 +106,14 @@ impl Middleware {
     pub fn retry_through(self, agent: Agent) -> Middleware {
         Middleware { again: Some(agent), ..self }
     }
+
+    /// This process knows of it even where a store cannot be told.
+    fn reject(&self, token: &Token) -> Result<(), ureq::Error> {
+        match self.client.invalidate(token) {
+            Err(error) if error.kind() != ErrorKind::Store => Err(told(error)),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl ureq::middleware::Middleware for Middleware {
@@ -118,7 +126,7 @@ impl ureq::middleware::Middleware for Middleware {
         if !has_no_stream && !self.keeps_bodies {
             let outcome = next.handle(Request::from_parts(parts, body));
             if is_rejected(&outcome) {
-                self.client.invalidate(&token).map_err(told)?;
+                self.reject(&token)?;
             }
             return outcome;
         }
@@ -134,7 +142,7 @@ impl ureq::middleware::Middleware for Middleware {
         if !is_rejected(&outcome) {
             return outcome;
         }
-        self.client.invalidate(&token).map_err(told)?;
+        self.reject(&token)?;
         let other = self.client.token().map_err(told)?;
         if other.is_same(&token) {
             return outcome;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the lints know test functions, not their helpers
 
 mod standin;
+mod temp;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -288,6 +289,24 @@ fn a_body_where_none_is_usual_is_sent_again_too() {
     let request = Request::put(&api.url).header("Content-Length", "4").body("text").unwrap();
     assert_eq!(status(agent.run(request)), 200);
     assert_eq!(api.seen()[0].body, b"text");
+}
+
+#[test]
+fn a_store_that_fails_keeps_no_answer_from_the_caller() {
+    let (standin, folder) = (Standin::start(), temp::TempDir::new());
+    let options = standin.options("oauth2");
+    for method in ["GET", "POST"] {
+        let (api, store) = (Api::rejecting(1), folder.join(method));
+        let client = client(&[&options[..], &[("store".into(), format!("file:{store}"))]].concat());
+        client.token().unwrap();
+        std::fs::remove_dir_all(&store).unwrap();
+        std::fs::write(&store, "in its place").unwrap();
+        let agent = agent(Middleware::new(client));
+        let request = || Request::builder().method(method).uri(&api.url);
+        let first = status(agent.run(request().body("once").unwrap()));
+        assert_eq!(first, if method == "GET" { 200 } else { 401 });
+        assert_eq!(status(agent.run(request().body("once").unwrap())), 200);
+    }
 }
 
 #[test]

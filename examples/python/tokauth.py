@@ -475,7 +475,11 @@ def _carries(request: requests.PreparedRequest | httpx.Request, token: Token) ->
 
 def _replace(client: Client, rejected: Token, replayable: bool) -> Token | None:
     """The token to try again with; None if the request cannot be sent again, or there is no other token."""
-    client.invalidate(rejected)
+    try:
+        client.invalidate(rejected)
+    except TokauthError as error:
+        if error.status != ERR_STORE:  # which could not be told; this process knows all the same
+            raise
     if not replayable:
         return None
     token = client.token()

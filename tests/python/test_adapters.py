@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import shutil
+import tempfile
 import threading
 import unittest
 from collections.abc import AsyncIterator, Iterator
@@ -106,6 +109,16 @@ class Adapter:
 
     def authorizations(self) -> list[str | None]:
         return [seen.headers.get("authorization") for seen in self.api.seen]
+
+    def test_store_that_cannot_be_told_keeps_nothing_from_the_caller(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            store = os.path.join(folder, "store")
+            client = self.new_client(store=f"file:{store}")
+            client.token()
+            shutil.rmtree(store)
+            open(store, "w").close()
+            self.api.answer(401)
+            self.assertEqual(self.send(client, self.api.url()).status_code, 200)
 
     def test_headers_are_attached(self) -> None:
         self.assertEqual(self.get().status_code, 200)
