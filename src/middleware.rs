@@ -9,7 +9,7 @@ use ureq::middleware::MiddlewareNext;
 use ureq::{Agent, Body, RequestExt as _, SendBody};
 
 use crate::client::Client;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::token::Token;
 
 /// For a [ureq](https://docs.rs/ureq/3) agent: attaches the headers of the token to each request, and asks once more
@@ -107,12 +107,9 @@ impl Middleware {
         Middleware { again: Some(agent), ..self }
     }
 
-    /// This process knows of it even where a store cannot be told.
-    fn reject(&self, token: &Token) -> Result<(), ureq::Error> {
-        match self.client.invalidate(token) {
-            Err(error) if error.kind() != ErrorKind::Store => Err(told(error)),
-            _ => Ok(()),
-        }
+    /// That a store cannot be told is no reason to keep the answer: this process knows all the same.
+    fn reject(&self, token: &Token) {
+        let _ = self.client.invalidate(token);
     }
 }
 
@@ -121,19 +118,19 @@ impl ureq::middleware::Middleware for Middleware {
         let token = self.client.token().map_err(told)?;
         let (mut parts, body) = without_redirects(request)?.into_parts();
         attach(&token, &mut parts)?;
-        let has_no_stream =
-            matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS | Method::TRACE);
-        if !has_no_stream && !self.keeps_bodies {
+        let may_stream =
+            !matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS | Method::TRACE);
+        if may_stream && !self.keeps_bodies {
             let outcome = next.handle(Request::from_parts(parts, body));
             if is_rejected(&outcome) {
-                self.reject(&token)?;
+                self.reject(&token);
             }
             return outcome;
         }
 
         let mut bytes = Vec::new();
         body.into_reader().read_to_end(&mut bytes)?;
-        let has_body = !has_no_stream || !bytes.is_empty();
+        let has_body = may_stream || !bytes.is_empty();
         if has_body && ![CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| parts.headers.contains_key(name)) {
             parts.headers.insert(CONTENT_LENGTH, bytes.len().into());
         }
@@ -142,7 +139,7 @@ impl ureq::middleware::Middleware for Middleware {
         if !is_rejected(&outcome) {
             return outcome;
         }
-        self.reject(&token)?;
+        self.reject(&token);
         let other = self.client.token().map_err(told)?;
         if other.is_same(&token) {
             return outcome;

@@ -477,9 +477,8 @@ def _replace(client: Client, rejected: Token, replayable: bool) -> Token | None:
     """The token to try again with; None if the request cannot be sent again, or there is no other token."""
     try:
         client.invalidate(rejected)
-    except TokauthError as error:
-        if error.status != ERR_STORE:  # which could not be told; this process knows all the same
-            raise
+    except TokauthError:
+        pass  # a store could not be told; this process knows all the same
     if not replayable:
         return None
     token = client.token()
