@@ -9,6 +9,7 @@ mod canary;
 mod languages;
 #[path = "crashes/server.rs"]
 mod server;
+mod signal;
 mod temp;
 #[path = "crashes/traces.rs"]
 mod traces;
@@ -30,6 +31,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use languages::command;
 use server::Server;
+use signal::signal;
 use temp::TempFile;
 use traces::{Call, INTERRUPTED, Passed, calls, traced};
 use victims::{Files, Place, Story, line, sleeps, spawn, spent, start, victim, wait_until};
@@ -334,10 +336,6 @@ impl Drop for Mortal {
     }
 }
 
-fn signal(process: u32, signal: Signal) {
-    kill_process(pid(process), signal).unwrap();
-}
-
 fn pid(process: u32) -> Pid {
     Pid::from_raw(i32::try_from(process).unwrap()).unwrap()
 }
@@ -398,12 +396,12 @@ fn while_a_holder_is_stopped_others_read_or_end_in_time() {
         server.hold(true);
         let holder = start(&place.options, &["token"]);
         server.wait_for(1);
-        signal(holder.id(), Signal::STOP);
+        signal(&holder, Signal::STOP);
         let mortal = Mortal(holder.id());
         let other = Story::of(start(&place.with("timeout_ms", "300"), &["cached", "token"]));
         assert_eq!(statuses(&other), [NOT_CACHED, TIMEOUT], "{other:?}");
         server.hold(false);
-        signal(holder.id(), Signal::CONT);
+        signal(&holder, Signal::CONT);
         std::mem::forget(mortal);
         assert_eq!(Story::of(holder).token(), server::token(1));
         assert_eq!(place.run(&["token"]).token(), server::token(1));
@@ -412,7 +410,7 @@ fn while_a_holder_is_stopped_others_read_or_end_in_time() {
         server.hold(true);
         let holder = start(&place.options, &["refresh"]);
         server.wait_for(2);
-        signal(holder.id(), Signal::STOP);
+        signal(&holder, Signal::STOP);
         let mortal = Mortal(holder.id());
         let locks: Vec<_> = place.locks().iter().map(|path| fs::File::open(path).unwrap()).collect();
         for lock in &locks {
@@ -423,7 +421,7 @@ fn while_a_holder_is_stopped_others_read_or_end_in_time() {
         assert_eq!(readers.tokens(), [server::token(1), server::token(1)], "{readers:?}");
         drop(locks);
         server.hold(false);
-        signal(holder.id(), Signal::CONT);
+        signal(&holder, Signal::CONT);
         std::mem::forget(mortal);
         assert_eq!(Story::of(holder).token(), server::token(2));
         assert_eq!(server.requests(), 2);
@@ -449,7 +447,7 @@ fn a_child_of_a_killed_holder_gives_way_when_it_calls_or_ends() {
         wait_until("the next waits", || waits(waited, 0));
         server.hold(false);
         let child = if by_call {
-            signal(child.0, Signal::USR1);
+            kill_process(pid(child.0), Signal::USR1).unwrap();
             assert_eq!(line(&mut told), "called");
             Some(child)
         } else {

@@ -9,6 +9,7 @@ mod engine;
 mod forwarder;
 #[path = "fleet/process.rs"]
 mod process;
+mod signal;
 #[path = "fleet/site.rs"]
 mod site;
 mod standin;

@@ -7,6 +7,7 @@ mod canary;
 #[path = "standin/certificates.rs"]
 mod certificates;
 mod engine;
+mod signal;
 mod temp;
 mod world;
 

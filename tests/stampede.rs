@@ -6,6 +6,7 @@ mod canary;
 mod engine;
 #[path = "fleet/process.rs"]
 mod process;
+mod signal;
 mod standin;
 mod temp;
 

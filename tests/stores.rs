@@ -4,6 +4,7 @@
 
 mod canary;
 mod conformance;
+mod signal;
 mod temp;
 mod world;
 
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use conformance::{assert_late, at_once, change, conforms, enough, name, put, reads_while_it_changes, within};
-use rustix::process::{Pid, Signal, Uid, geteuid, kill_process};
+use rustix::process::{Signal, Uid, geteuid};
 use temp::TempDir;
 use tokauth::seams::{Change, Clock, DOCUMENT_MAX, Deadline, FileStore, Memory, Name, Store, Turn};
 use tokauth::{Client, Error, ErrorKind};
@@ -126,7 +127,7 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        signal::signal(&self.child, signal);
     }
 
     /// Lets an act that waits go on.

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use redis::{Connection, FromRedisValue};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::temp::TempDir;
 
@@ -133,7 +133,7 @@ impl Engine {
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        crate::signal::signal(&self.child, signal);
     }
 
     pub fn kill(&mut self) {

@@ -9,6 +9,8 @@ mod draw;
 mod engine;
 mod fleet;
 mod server;
+#[path = "../signal/mod.rs"]
+mod signal;
 mod sim;
 #[path = "../temp/mod.rs"]
 mod temp;

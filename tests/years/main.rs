@@ -14,6 +14,9 @@ mod naive;
 mod provider;
 #[cfg(feature = "redis")]
 mod real;
+#[cfg(feature = "redis")]
+#[path = "../signal/mod.rs"]
+mod signal;
 mod store;
 #[cfg(feature = "redis")]
 #[path = "../temp/mod.rs"]
