@@ -572,8 +572,12 @@ fn a_release_is_the_same_twice_and_names_no_build_path() {
             true => called("python3", &["-m", "zipfile", "-e", archive.to_str().unwrap(), &unpacked], PYTHON),
             false => called("tar", &["-xzf", archive.to_str().unwrap(), "-C", &unpacked], OTHERS),
         };
-        for file in files_below(Path::new(&unpacked)).iter().filter(|file| !file.contains(" -> ")) {
+        let files = files_below(Path::new(&unpacked));
+        for file in files.iter().filter(|file| !file.contains(" -> ")) {
             assert_eq!(found_in(&Path::new(&unpacked).join(file), &paths), [""; 0], "{file}");
+        }
+        for linked in ["licenses/ring-", "licenses/rustls-0", "licenses/webpki-roots-", "licenses/serde_json-"] {
+            assert!(files.iter().any(|file| file.contains(linked)), "{name} has no {linked}: {files:?}");
         }
         std::fs::remove_dir_all(unpacked).unwrap();
     }
