@@ -2,9 +2,11 @@
 //! own, and with a clock that tests set.
 #![allow(dead_code, unreachable_pub)] // each test file uses a part
 
+#[path = "../port/mod.rs"]
+mod port;
+
 use std::fs::OpenOptions;
 use std::io::{ErrorKind as Io, Read as _};
-use std::net::TcpListener;
 use std::os::unix::fs::FileExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -47,18 +49,12 @@ impl Engine {
     /// With more arguments, such as `--requirepass x`.
     pub fn with(arguments: &[&str]) -> Engine {
         let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        // Another program may take the port between its choice and its use.
-        for _ in 0..5 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let place = TempDir::new();
-            std::fs::write(place.join("clock"), [0; 16]).unwrap();
-            let child = Engine::run(port, &place, &arguments);
-            let mut engine = Engine { child, port, place, arguments: arguments.clone() };
-            if engine.is_up() {
-                return engine;
-            }
-        }
-        panic!("no server would start");
+        let (port, place) = (port::reserve(), TempDir::new());
+        std::fs::write(place.join("clock"), [0; 8]).unwrap();
+        let child = Engine::run(port, &place, &arguments);
+        let mut engine = Engine { child, port, place, arguments };
+        engine.wait_till_it_is_up();
+        engine
     }
 
     fn run(port: u16, place: &TempDir, arguments: &[String]) -> Child {
@@ -74,21 +70,18 @@ impl Engine {
         })
     }
 
-    /// Waits until it answers; `false`: it has ended.
-    fn is_up(&mut self) -> bool {
+    fn wait_till_it_is_up(&mut self) {
         let began = Instant::now();
         while !std::fs::read_to_string(self.place.join("log")).is_ok_and(|log| log.contains("eady to accept")) {
             if self.child.try_wait().unwrap().is_some() {
                 let mut told = String::new();
                 self.child.stdout.take().unwrap().read_to_string(&mut told).unwrap();
                 self.child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
-                eprintln!("{told}{}", std::fs::read_to_string(self.place.join("log")).unwrap_or_default());
-                return false;
+                panic!("{told}{}", std::fs::read_to_string(self.place.join("log")).unwrap_or_default());
             }
             assert!(began.elapsed() < Duration::from_secs(60), "the server does not come up");
             thread::sleep(Duration::from_millis(5));
         }
-        true
     }
 
     pub fn url(&self) -> String {
@@ -117,19 +110,10 @@ impl Engine {
         calls.unwrap_or(0)
     }
 
-    /// From now on its time of day is so many milliseconds later (or earlier).
-    pub fn shift_clock(&self, millis: i64) {
-        self.set_clock(millis * 1000, 0);
-    }
-
     /// From now on its time of day stands still there, in time since 1970.
     pub fn stop_clock_at(&self, time: Duration) {
-        self.set_clock(i64::try_from(time.as_micros()).unwrap(), 1);
-    }
-
-    fn set_clock(&self, micros: i64, stands: i64) {
         let file = OpenOptions::new().write(true).open(self.place.join("clock")).unwrap();
-        file.write_all_at(&[micros.to_ne_bytes(), stands.to_ne_bytes()].concat(), 0).unwrap();
+        file.write_all_at(&i64::try_from(time.as_micros()).unwrap().to_ne_bytes(), 0).unwrap();
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -146,7 +130,7 @@ impl Engine {
         self.kill();
         std::fs::remove_file(self.place.join("log")).unwrap();
         self.child = Engine::run(self.port, &self.place, &self.arguments);
-        assert!(self.is_up());
+        self.wait_till_it_is_up();
     }
 }
 

@@ -39,8 +39,11 @@ impl Forwarder {
         let shared = state.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let to = shared.lock().unwrap().to;
-                shared.lock().unwrap().open.push(stream.try_clone().unwrap());
+                let to = {
+                    let mut state = shared.lock().unwrap();
+                    state.open.push(stream.try_clone().unwrap());
+                    state.to
+                };
                 let Some(to) = to else { continue };
                 let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { continue };
                 let (from, into, state) = (stream.try_clone().unwrap(), server.try_clone().unwrap(), shared.clone());

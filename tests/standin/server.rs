@@ -1,6 +1,9 @@
 //! HTTP/1.1 over any stream, one thread per connection: small, so that faults are exact on the wire and a held request
 //! holds no other. Heads are read by httparse.
 
+#[path = "../port/mod.rs"]
+mod port;
+
 use super::{Fault, PROVIDERS, Recorded, Shared, State, checks, clients, providers};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -15,7 +18,7 @@ pub(super) struct Listener {
 
 impl Listener {
     pub(super) fn start(shared: &Arc<Shared>, serve: impl Fn(&Shared, TcpStream) + Send + Sync + 'static) -> Listener {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = port::listen();
         let port = listener.local_addr().unwrap().port();
         let shared = shared.clone();
         let thread = std::thread::spawn(move || accept(&shared, &listener, &serve));
