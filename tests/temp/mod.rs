@@ -1,16 +1,29 @@
 //! A file for one test, gone when the test ends, however it ends.
 #![allow(dead_code, unreachable_pub)] // each test file uses a part
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Makes something new. A test that was killed may have left what has the name that this process is to use.
+fn make(how: impl Fn(&Path) -> io::Result<()>) -> PathBuf {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    loop {
+        let name = format!("tokauth-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        match how(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| path).unwrap(),
+        }
+    }
+}
 
 pub struct TempFile(PathBuf);
 
 impl TempFile {
     pub fn new(content: impl AsRef<[u8]>) -> TempFile {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("tokauth-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let file = TempFile(std::env::temp_dir().join(name));
+        let file = TempFile(make(|path| File::create_new(path).map(drop)));
         file.write(content);
         file
     }
@@ -39,10 +52,7 @@ pub struct TempDir(PathBuf);
 
 impl TempDir {
     pub fn new() -> TempDir {
-        let file = TempFile::new("");
-        let dir = TempDir(file.0.with_extension("d"));
-        std::fs::create_dir(&dir.0).unwrap();
-        dir
+        TempDir(make(|path| std::fs::create_dir(path)))
     }
 
     /// The path of something in it.
