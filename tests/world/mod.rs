@@ -25,15 +25,28 @@ pub struct VirtualClock {
     waiting: Mutex<Vec<Weak<Event>>>,
     asleep: AtomicUsize,
     boot: AtomicU64,
+    sleeps_really: AtomicBool,
 }
 
 impl VirtualClock {
     pub fn advance(&self, by: Duration) {
+        self.pass(|_| by);
+    }
+
+    /// By what is told of the time since boot.
+    fn pass(&self, by: impl FnOnce(Duration) -> Duration) {
         let mut times = self.times.lock().unwrap();
+        let by = by(times.0);
         times.0 += by;
         times.1 += by;
         drop(times);
         self.asleep_changed();
+    }
+
+    /// From now on whoever sleeps does, as long as the clock then says: a thread that looks again and again whether
+    /// another is done does not use up its time before that runs.
+    pub fn sleeps_really(&self) {
+        self.sleeps_really.store(true, Ordering::SeqCst);
     }
 
     /// Steps the wall clock only, as people and NTP do.
@@ -82,7 +95,10 @@ impl Clock for VirtualClock {
 
     /// Nobody else is there to move the time.
     fn sleep(&self, until: Duration) {
-        self.advance(until.saturating_sub(self.since_boot()));
+        if self.sleeps_really.load(Ordering::SeqCst) {
+            std::thread::sleep(until.saturating_sub(self.since_boot()));
+        }
+        self.pass(|now| until.saturating_sub(now));
     }
 }
 
@@ -363,6 +379,7 @@ impl World {
             waiting: Mutex::default(),
             asleep: AtomicUsize::new(0),
             boot: AtomicU64::new(1),
+            sleeps_really: AtomicBool::new(false),
         });
         let provider = Arc::new(Provider::default());
         *provider.clock.lock().unwrap() = Some(clock.clone());
