@@ -7,6 +7,7 @@ mod conformance;
 mod engine;
 #[path = "fleet/forwarder.rs"]
 mod forwarder;
+mod port;
 #[path = "fleet/process.rs"]
 mod process;
 mod signal;
@@ -36,6 +37,7 @@ use world::{Act, NOW, S, SECRET, World, oauth2};
 #[test]
 fn a_redis_is_a_store() {
     let engine = Engine::start();
+    engine.stop_clock_at(S * NOW as u32); // no turn ends before its holder says so
     conforms(&|| Arc::new(redis_store(&engine.url(), Seams::system().unwrap().clock).unwrap()));
 }
 
@@ -102,7 +104,7 @@ fn waits(engine: &Engine, millis: i64) {
 /// G-05: nobody knows what becomes of its request, so it is awaited and stays counted.
 #[test]
 fn who_dies_after_its_request_left_delays_the_others_as_long_as_its_reply_may_take_and_15_s() {
-    for (timeout, lease) in [("30000", 45_000), ("10000", 25_000)] {
+    for (timeout, lease) in [("600000", 615_000), ("60000", 75_000)] {
         for quota in [None, Some("31/month")] {
             let (engine, standin) = (Engine::start(), Standin::start());
             engine.stop_clock_at(S * NOW as u32);
@@ -163,8 +165,7 @@ fn a_forked_child_has_a_connection_of_its_own_and_nothing_stays_open_after_a_cal
     assert!(child.starts_with("token ") && parent.starts_with("token ") && child != parent, "{child} {parent}");
     assert_eq!(process.says(), before);
     assert_eq!(process.says(), "ready");
-    let clients: String = engine.tell("CLIENT LIST");
-    assert_eq!(clients.lines().count(), 1, "only who asks: {clients}");
+    wait_until("nobody is connected but who asks", || engine.tell::<String>("CLIENT LIST").lines().count() == 1);
     assert_eq!(standin.token_requests("oauth2"), 3);
 }
 
@@ -234,6 +235,7 @@ fn who_regains_the_turn_of_a_credential_hears_of_its_refusals() {
 #[test]
 fn who_slept_past_its_turn_before_it_sent_waits_for_who_sends() {
     let site = Site::new();
+    site.world().clock.sleeps_really(); // or it might have waited in vain when the sender hears that it waits
     let (sleeper, sender) = (site.process(), site.process());
     let builder = budgeted("5/month").timeout_ms("600000");
     thread::scope(|scope| {
@@ -407,23 +409,20 @@ fn a_token_that_was_rejected_does_not_come_back_by_a_failover() {
     }
 }
 
-/// G-02: a call waits for a server 3 s in all until it sends, or half of its time, and as long again to write down what
-/// came of it; and for each answer at least 250 ms.
+/// G-02: a call waits for a server 3 s in all until it sends, and as long again to write down what came of it.
 #[test]
 fn a_server_that_was_slow_before_a_request_is_told_its_token() {
-    for (timeout, slow) in [("10000", S * 2), ("20", S / 20)] {
-        for quota in [None, Some("5/month")] {
-            let engine = Engine::start();
-            let way = Arc::new(Forwarder::to(engine.port));
-            let (site, later) = (Site::at(engine, way.url()), way.clone());
-            let process = site.process();
-            way.delays_the_next_command(slow);
-            process.before_it_publishes(move || later.delays_the_next_command(slow));
-            let client = process.client(&plain(quota).timeout_ms(timeout));
-            assert_eq!(value(&client), "canary-token-1", "{timeout} ms, quota {quota:?}");
-            assert_eq!(site.token(&plain(quota)), "canary-token-1", "{timeout} ms, quota {quota:?}");
-            assert_eq!(site.requests(), 1);
-        }
+    const SLOW: Duration = Duration::from_millis(1550); // twice that is more than 3 s
+    for quota in [None, Some("5/month")] {
+        let engine = Engine::start();
+        let way = Arc::new(Forwarder::to(engine.port));
+        let (site, later) = (Site::at(engine, way.url()), way.clone());
+        let process = site.process();
+        way.delays_the_next_command(SLOW);
+        process.before_it_publishes(move || later.delays_the_next_command(SLOW));
+        assert_eq!(value(&process.client(&plain(quota))), "canary-token-1", "quota {quota:?}");
+        assert_eq!(site.token(&plain(quota)), "canary-token-1", "quota {quota:?}");
+        assert_eq!(site.requests(), 1);
     }
 }
 
@@ -457,15 +456,31 @@ fn where_there_is_a_replica_no_request_leaves_after_a_lost_answer() {
         let (primary, _replica) = pair();
         let way = Forwarder::to(primary.port);
         let site = Site::at(primary, way.url());
-        site.server_runs();
         let client = site.process().client(&budgeted("5/month"));
         way.loses_the_answer_to(words);
         assert_eq!(client.token().unwrap_err().kind(), ErrorKind::Store, "{words:?}");
         assert_eq!((way.lost(), site.requests()), (1, 0), "{words:?}");
         site.advance(S * 60);
-        site.server_runs();
         assert_eq!(value(&client), "canary-token-1", "{words:?}");
     }
+}
+
+/// A call that waits for a replica, which does not answer: the server's time passes as soon as it does. For how many
+/// milliseconds it was to wait.
+fn waits_in_vain(site: &Site, client: &canary::Watched) -> u32 {
+    let error = thread::scope(|scope| {
+        scope.spawn(|| {
+            let told = || site.engine.tell::<String>("INFO clients");
+            wait_until("it waits for the replica", || told().contains("blocked_clients:1"));
+            site.server_passes(S * 2);
+            site.engine.tell::<()>("PING"); // so that the server looks at its clock
+        });
+        client.token().unwrap_err()
+    });
+    assert_eq!(error.kind(), ErrorKind::Store, "{error}");
+    let text = error.to_string();
+    let (_, within) = text.split_once("took the token budget's ledger within ").unwrap_or_else(|| panic!("{text}"));
+    within.split_once(" ms").unwrap().0.parse().unwrap()
 }
 
 /// G-08: a primary that is cut off may not be the primary any more.
@@ -480,11 +495,8 @@ fn without_a_replica_s_word_no_request_leaves_that_counts() {
         }
         let before = site.ledger();
         replica.signal(Signal::STOP);
-        site.server_runs(); // else it would wait for the replica without end
         let client = site.process().client(&budgeted("5/month"));
-        let error = client.token().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Store, "{error}");
-        assert!(error.to_string().contains("took the token budget's ledger within 1000 ms"), "{error}");
+        assert!((1..=1000).contains(&waits_in_vain(&site, &client)));
         assert_eq!((site.requests(), site.ledger()), (spent, before));
         assert_eq!(left(&client), Some(5 - spent as u32));
         site.token(&oauth2().audience("https://uncounted.example"));
@@ -499,16 +511,16 @@ fn without_a_replica_s_word_no_request_leaves_that_counts() {
 /// G-08: nor do many calls that fail after each other.
 #[test]
 fn a_replica_that_does_not_answer_burns_no_request_however_short_the_call_s_time() {
-    for timeout in ["1000", "10000"] {
+    // It waits for half of the time that it has for the server.
+    for (timeout, most) in [("3000", 750), ("10000", 1000)] {
         let (primary, replica) = pair();
         let url = primary.url();
         let site = Site::at(primary, url);
         replica.signal(Signal::STOP);
         let client = site.process().client(&budgeted("5/month").timeout_ms(timeout));
         for call in 1..4 {
-            site.server_runs();
-            let error = client.token().unwrap_err();
-            assert!(error.to_string().contains("took the token budget's ledger within"), "{timeout} ms: {error}");
+            let waited = waits_in_vain(&site, &client);
+            assert!((1..=most).contains(&waited), "{timeout} ms, call {call}: {waited} ms");
             assert_eq!((site.requests(), site.ledger()), (0, None), "{timeout} ms, call {call}");
             assert_eq!(left(&client), Some(5), "{timeout} ms, call {call}");
             site.advance(S * 60); // the pause after a failure
@@ -819,7 +831,7 @@ fn a_server_that_forgets_scripts_is_told_them_again() {
 /// A turn and what it is for may have different names, and so different servers of a cluster.
 #[test]
 fn a_cluster_is_refused_when_the_client_is_made() {
-    let engine = Engine::with(&["--cluster-enabled", "yes"]);
+    let engine = Engine::with(&["--cluster-enabled", "yes", "--cluster-port", &port::reserve().to_string()]);
     engine.tell::<()>("CLUSTER ADDSLOTSRANGE 0 16383");
     wait_until("the cluster is whole", || engine.tell::<String>("CLUSTER INFO").contains("cluster_state:ok"));
     for quota in ["none", "5/month"] {
@@ -882,6 +894,7 @@ fn a_call_makes_one_connection_and_few_commands() {
 #[test]
 fn who_waits_asks_every_50_to_250_ms_as_chance_will_have_it() {
     let engine = Engine::start();
+    engine.stop_clock_at(S * NOW as u32);
     let _held = redis_store(&engine.url(), Seams::system().unwrap().clock).unwrap().turn(&name(0), &enough()).unwrap();
     fn filled<const WITH: u8>(bytes: &mut [u8]) -> Result<(), Error> {
         bytes.fill(WITH);
