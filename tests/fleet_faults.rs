@@ -7,6 +7,7 @@ mod canary;
 #[path = "standin/certificates.rs"]
 mod certificates;
 mod engine;
+mod port;
 mod signal;
 mod temp;
 mod world;
@@ -14,7 +15,7 @@ mod world;
 use std::io::{ErrorKind as Io, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -65,11 +66,6 @@ fn warnings(world: &World) -> Vec<String> {
     let lines = world.lines.at(LogLevel::Warning);
     lines.iter().for_each(|line| is_line(line));
     lines
-}
-
-/// A free port, for now.
-fn port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 // ---- a server of which the test writes every byte ----
@@ -460,7 +456,7 @@ struct Secured {
 }
 
 fn secured(flaw: Option<Flaw>, more: &[&str]) -> Secured {
-    let (place, authority, port) = (TempDir::new(), Authority::new(), port());
+    let (place, authority, port) = (TempDir::new(), Authority::new(), port::reserve());
     let (certificate, key) = authority.certify(&["localhost", "127.0.0.1"], flaw);
     let [ca_file, certificate_file, key_file] = ["ca.pem", "certificate.pem", "key.pem"].map(|name| place.join(name));
     std::fs::write(&ca_file, &authority.pem).unwrap();
@@ -557,7 +553,7 @@ fn hasty() -> Builder {
 }
 
 /// Far more than a hasty call takes, and than what a server may keep it waiting for.
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(60);
 
 /// Without a budget the provider is asked as if there were no store, and one line tells of it; with one nobody is.
 #[track_caller]
@@ -675,7 +671,7 @@ fn outage_comes_and_goes((what, begin, end): &Outage) {
 /// Servers of which nobody can say that they will stay so.
 #[test]
 fn who_does_not_answer_yet_fails_no_client() {
-    let nobody = port();
+    let nobody = port::reserve();
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let full = TcpListener::bind("127.0.0.1:0").unwrap();
     rustix::net::listen(&full, 0).unwrap();
@@ -746,7 +742,7 @@ fn a_slow_server_costs_no_more_than_half_of_a_calls_time() {
     let long = bulk([b'x'; 4000]);
     let rows = [
         ("each answer is late", Liar::start(move |_, command| late(150, sound_answer(command)))),
-        ("each answer is very late", Liar::start(move |_, command| late(20_000, sound_answer(command)))),
+        ("each answer is very late", Liar::start(move |_, command| late(600_000, sound_answer(command)))),
         ("the greeting drips", Liar::start(|_, _| Act::Drip(b":00000000000000000000000000000000000000001\r\n".into()))),
         ("a document drips", Liar::after(2, Act::Drip(long))),
     ];
@@ -764,6 +760,37 @@ fn a_slow_server_costs_no_more_than_half_of_a_calls_time() {
     assert_eq!(warnings(&world).len(), 1, "{}", world.lines.all());
     assert!(began.elapsed() < LONG);
     degrades("the handshake drips", &redis_store(&url, World::new().clock).unwrap());
+}
+
+/// G-02: half of its time, 250 ms at least and 3 s at most; and as long again when it is about to send.
+#[test]
+fn a_call_waits_for_its_server_as_long_as_it_may() {
+    let millis = Duration::from_millis;
+    let waits_in_vain = |visit: &dyn Store| {
+        let began = Instant::now();
+        visit.load(&Name::new("token", &[7; 32])).unwrap_err();
+        began.elapsed()
+    };
+    thread::scope(|scope| {
+        for (timeout, least) in [(20, 250), (2000, 1000), (60_000, 3000)] {
+            scope.spawn(move || {
+                let visit = Liar::after(0, Act::Silence).store().visit(millis(timeout)).unwrap();
+                assert!(waits_in_vain(&*visit) >= millis(least), "{timeout} ms");
+            });
+        }
+        scope.spawn(move || {
+            let server = Liar::start(move |_, command| match sound_answer(command) {
+                _ if command[1].contains("return false") => Act::Silence,
+                Act::Say(bytes) if command[1].contains("-- Takes a turn") => Act::Late(millis(1000), bytes),
+                act => act,
+            });
+            let (visit, clock) = (server.store().visit(S * 60).unwrap(), World::new().clock as Arc<dyn Clock>);
+            let deadline = Deadline::after(&clock, S * 60);
+            let turn = visit.turn(&Name::new("token", &[8; 32]), &deadline).unwrap();
+            turn.hold(&deadline).unwrap();
+            assert!(waits_in_vain(&*visit) >= millis(3000), "a second is over, and does not count any more");
+        });
+    });
 }
 
 /// However many answers there are, and however soon after the last one each comes.
@@ -980,18 +1007,29 @@ fn whoever_is_lied_to_asks_the_provider_unless_requests_are_counted() {
     }
 }
 
-/// The answer to one command comes when the next one is waited for.
+/// The answer to one command comes when nobody waits for it any more, and is there when the next one is asked.
 #[test]
 fn a_late_answer_is_not_the_next_ones() {
-    let server = Liar::start(|_, command| match sound_answer(command) {
-        Act::Say(answer) if answer == b"$-1\r\n" => Act::Late(Duration::from_millis(400), bulk("canary of another")),
+    let (late, is_late) = mpsc::channel::<()>();
+    let is_late = Mutex::new(is_late);
+    let server = Liar::start(move |_, command| match sound_answer(command) {
+        Act::Say(answer) if answer == b"$-1\r\n" => {
+            let _ = is_late.lock().unwrap().recv();
+            say(bulk("canary of another"))
+        }
         answer => answer,
     });
     let name = Name::new("token", &[7; 32]);
     let store = server.store();
-    let visit = store.visit(Duration::from_millis(300)).unwrap();
+    let visit = store.visit(S * 60).unwrap();
     assert_eq!(canary::outcome(visit.load(&name).map(drop)).unwrap_err().kind(), ErrorKind::Store);
-    thread::sleep(Duration::from_millis(500)); // until it has surely come
+    let before = server.told.sent.load(Ordering::SeqCst);
+    late.send(()).unwrap();
+    let began = Instant::now();
+    while server.told.sent.load(Ordering::SeqCst) == before {
+        assert!(began.elapsed() < LONG, "it does not come");
+        thread::yield_now();
+    }
     assert_eq!(canary::outcome(visit.load(&name).map(drop)).unwrap_err().kind(), ErrorKind::Store);
     assert!(server.commands().len() <= 1, "nobody asks a server again that was too slow for this call");
 }
