@@ -37,7 +37,7 @@ use traces::{Call, INTERRUPTED, Passed, calls, traced};
 use victims::{Files, Place, Story, line, sleeps, spawn, spent, start, victim, wait_until};
 
 /// Longer than anything takes that is not stuck.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 /// Between two looks at another process.
 const PAUSE: Duration = Duration::from_millis(1);
 const SIGKILL: i32 = 9;

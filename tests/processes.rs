@@ -110,7 +110,7 @@ fn done(program: Command, install: &str) {
 fn held(case: &str) {
     let standin = Standin::start();
     let hold = standin.hold("oauth2");
-    let mut program = threads(case, &standin.oauth2_options("post"));
+    let mut program = threads(case, &with(standin.oauth2_options("post"), "timeout_ms", "120000"));
     let mut child = program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     hold.wait_for_request();
     child.stdin.take().unwrap().write_all(b"\n").unwrap();

@@ -915,7 +915,9 @@ fn as_root_what_belongs_to_another_user_is_refused() {
     let place = Place::new();
     set_mode(&place.above.join(""), 0o1777);
     let program = place.above.join("program"); // where others can run it
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // By another process: a child that another thread of this one forks meanwhile would hold it open for writing.
+    let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&program).status();
+    assert!(copied.unwrap().success());
     let tells_as = |user: &str, acts: &str| {
         let (uid, gid) = (format!("--reuid={user}"), format!("--regid={user}"));
         let wrapper = ["setpriv", &uid, &gid, "--clear-groups"];

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CHILD_LIMIT_S = 20, PARENT_LIMIT_S = 1500, LOOKUPS_MAX = 4 };
+enum { CHILD_LIMIT_S = 300, PARENT_LIMIT_S = 1500, LOOKUPS_MAX = 4 };
 
 static tokauth_client *shared; /* the one that all threads and all children use */
 static int stop;

@@ -34,7 +34,7 @@ int main(int argc, char **argv)
     pthread_t thread;
 
     CHECK(argc == 2);
-    alarm(60);
+    alarm(600);
     size = (size_t)atoi(argv[1]) * 1024;
     stack = mmap(NULL, guard + size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(stack != MAP_FAILED && mprotect(stack, guard, PROT_NONE) == 0);

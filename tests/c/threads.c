@@ -24,7 +24,7 @@
 #define CLONE_NEWTIME 0x80 /* Linux 5.6, and not in every C library of that time */
 #endif
 
-enum { LIMIT_S = 60 };
+enum { LIMIT_S = 600 };
 
 extern char **environ;
 
@@ -208,7 +208,7 @@ static volatile sig_atomic_t alarms;
 static void count_alarm(int number)
 {
     (void)number;
-    if (++alarms > 80000) /* about a minute: the timer that would end a hang is in use here */
+    if (++alarms > 850000) /* about ten minutes: the timer that would end a hang is in use here */
         abort();
 }
 

@@ -65,7 +65,7 @@ void at_exit()
 
 int main()
 {
-    alarm(60);
+    alarm(600);
     std::atexit(at_exit); // before the first call, so after what that call may have registered
     std::thread(uses_thread_locals).join();
     uses_thread_locals();

@@ -5,7 +5,7 @@ use std::io::{BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::LIMIT;
 
@@ -119,7 +119,7 @@ impl Shared {
                 state.open += 1;
                 drop(state);
                 scope.spawn(move || {
-                    tcp.set_read_timeout(Some(Duration::from_secs(5))).unwrap(); // of a process that is stopped
+                    tcp.set_read_timeout(Some(LIMIT)).unwrap(); // of a process that is stopped
                     while self.answer(&tcp).is_some() {}
                     self.lock().open -= 1;
                     self.changed.notify_all();

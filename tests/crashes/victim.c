@@ -19,7 +19,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-enum { LIMIT_S = 60 };
+enum { LIMIT_S = 150 };
 
 static tokauth_client *client;
 static tokauth_token *latest;

@@ -39,7 +39,7 @@ impl Place {
             ("token_url", &server.url()),
             ("store", &store),
             ("quota", &quota),
-            ("timeout_ms", "30000"),
+            ("timeout_ms", "120000"),
         ];
         Place { root, options: options.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec() }
     }

@@ -16,7 +16,7 @@ import time
 
 import tokauth
 
-LIMIT_S = 60
+LIMIT_S = 180
 PROCESSES = 4
 
 inherited = None  # the parent's client, in a child of fork
@@ -90,14 +90,14 @@ def ctrl_c_ends_a_call_at_its_deadline() -> None:
             time.sleep(0.001)
         os.kill(os.getpid(), signal.SIGINT)
 
-    with inherited.with_options(token_url=os.environ["SILENT_URL"], timeout_ms=1000) as client:
+    with inherited.with_options(token_url=os.environ["SILENT_URL"], timeout_ms=5000) as client:
         thread = threading.Thread(target=interrupt)
         thread.start()
         try:
             client.token()
             raise AssertionError("a token")
         except KeyboardInterrupt:
-            assert time.monotonic() - began >= 1
+            assert time.monotonic() - began >= 5
         finally:
             ended.set()
             thread.join()

@@ -314,9 +314,9 @@ impl Hold {
     /// Waits until a request has arrived since the hold began.
     pub fn wait_for_request(&self) {
         let none_yet = |state: &mut State| state.endpoint(&self.provider).requests == self.requests_before;
-        let limit = Duration::from_secs(10);
+        let limit = Duration::from_secs(60);
         let waited = self.shared.changed.wait_timeout_while(self.shared.lock(), limit, none_yet);
-        assert!(!waited.unwrap().1.timed_out(), "no token request of {} within 10 s", self.provider);
+        assert!(!waited.unwrap().1.timed_out(), "no token request of {} within a minute", self.provider);
     }
 
     /// Lets the held requests go on, as dropping does.
