@@ -7,7 +7,6 @@ mod conformance;
 mod engine;
 #[path = "fleet/forwarder.rs"]
 mod forwarder;
-mod port;
 #[path = "fleet/process.rs"]
 mod process;
 mod signal;
@@ -24,7 +23,7 @@ use std::thread;
 use std::time::Duration;
 
 use conformance::{assert_late, at_once, conforms, enough, name, put};
-use engine::Engine;
+use engine::{Engine, port};
 use forwarder::Forwarder;
 use process::{Process, options, wait_until, with};
 use rustix::process::Signal;

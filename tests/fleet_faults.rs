@@ -7,7 +7,6 @@ mod canary;
 #[path = "standin/certificates.rs"]
 mod certificates;
 mod engine;
-mod port;
 mod signal;
 mod temp;
 mod world;
@@ -21,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use canary::Watched;
 use certificates::{Authority, Flaw};
-use engine::Engine;
+use engine::{Engine, port};
 use rustix::process::Signal;
 use temp::TempDir;
 use tokauth::seams::{Clock, DOCUMENT_MAX, Deadline, Name, RedisStore, Store, redis_store};
