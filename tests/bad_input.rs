@@ -8,6 +8,7 @@ mod standin;
 mod temp;
 
 use std::fs::{self, Permissions};
+use std::net::SocketAddrV4;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +19,7 @@ use hosts::{
     BAD_RESPONSE, CONFIG, DENIED, Host, NETWORK, RATE_LIMITED, SERVER, STORE, TIMEOUT, TLS, UNSUPPORTED,
     through_both_apis,
 };
+use rustix::net::{AddressFamily, SocketType};
 use standin::{Fault, Flaw, Manner, Peer, Standin};
 use temp::TempDir;
 use tokauth::seams::RetryClass;
@@ -116,11 +118,13 @@ const TOKEN: &str = "{\"access_token\":\"canary-token\",\"expires_in\":60}";
 /// What the system's buffers may take of a flood before the stand-in knows that nobody reads on.
 const FLOOD_MAX: u64 = 64 * 1024 * 1024;
 
-/// An address where nothing listens.
+/// An address where nothing listens: it is taken to the end of this process.
 fn nobody() -> String {
-    // The port is free again at once, but the stand-ins of other tests listen on 127.0.0.1.
-    let listener = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
-    listener.local_addr().unwrap().to_string()
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddrV4::new([127, 0, 0, 2].into(), 0)).unwrap();
+    let address: SocketAddrV4 = rustix::net::getsockname(&socket).unwrap().try_into().unwrap();
+    std::mem::forget(socket);
+    address.to_string()
 }
 
 /// A TLS record that ends the handshake: fatal, and why (RFC 8446 section 6).
@@ -535,6 +539,9 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// The time of a call that needs none of it, in milliseconds.
+const PATIENT: &str = "120000";
+
 /// So many at once: most rows wait for some moments before they ask again.
 const WORKERS: usize = 16;
 
@@ -546,14 +553,14 @@ fn each_fault_is_told_and_leaves_the_client_usable<H: Host>() {
             scope.spawn(move || {
                 // 300 ms are enough unless the machine is busy.
                 let told = |timeout: &&str| is_told_and_leaves_the_client_usable::<H>(&case, timeout);
-                assert!(["300", "1200", "4800"].iter().any(told), "{}: its time was over before", case.what);
+                assert!(["300", "1200", "4800", "60000"].iter().any(told), "{}: its time was over before", case.what);
             });
         }
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 let next = || others.lock().unwrap().next();
                 while let Some(case) = next() {
-                    assert!(is_told_and_leaves_the_client_usable::<H>(&case, "20000"));
+                    assert!(is_told_and_leaves_the_client_usable::<H>(&case, PATIENT));
                 }
             });
         }
@@ -577,8 +584,9 @@ fn is_told_and_leaves_the_client_usable<H: Host>(case: &Case, timeout: &str) -> 
     let began = Instant::now();
     let failure = client.token().expect_err(what);
     let took = began.elapsed();
-    let on_time = took < 2 * Duration::from_millis(timeout.parse().unwrap());
-    let reached = on_time && failure.message.contains(case.words) && standin.token_requests("oauth2") == requests;
+    let limit = Duration::from_millis(timeout.parse().unwrap());
+    let told = failure.message.contains(case.words);
+    let reached = took < 2 * limit && told && standin.token_requests("oauth2") == requests;
     if case.waits && failure.status == TIMEOUT && !reached {
         return false;
     }
@@ -587,7 +595,7 @@ fn is_told_and_leaves_the_client_usable<H: Host>(case: &Case, timeout: &str) -> 
     assert_eq!(failure.message.lines().count(), 1, "{what}");
     assert!(!failure.message.contains("canary"), "{what}: {}", failure.message);
     assert!(failure.class.is_none_or(|class| class == case.class), "{what}: {:?}", failure.class);
-    assert!(took < Duration::from_secs(19), "{what} took {took:?}");
+    assert!(case.waits || took < limit, "{what} took {took:?}");
     if matches!(case.fault, Some(Fault::Flood(..))) {
         assert!(standin.flooded() < FLOOD_MAX, "{what}: the connection is closed at once");
     }
@@ -600,12 +608,17 @@ fn is_told_and_leaves_the_client_usable<H: Host>(case: &Case, timeout: &str) -> 
         (_, RetryClass::Refused) => 60_000,
     };
     assert_eq!(failure.retry_after_ms, cool_down, "{what}");
-    let again = client.token().expect_err(what);
-    assert_eq!((again.status, again.message), (failure.status, failure.message), "{what}: and so is the next");
-    assert_eq!(standin.token_requests("oauth2"), requests, "{what}: which is told the same, and sends nothing");
+    let again = client.token();
+    let stays = case.fault.is_none() && !case.waits;
+    // A busy machine may take longer than the pause.
+    if stays || began.elapsed() < Duration::from_millis(cool_down as u64) {
+        let again = again.expect_err(what);
+        assert_eq!((again.status, again.message), (failure.status, failure.message), "{what}: and so is the next");
+        assert_eq!(standin.token_requests("oauth2"), requests, "{what}: which is told the same, and sends nothing");
+    }
     if requests > 0 {
         // Who ran out of time holds nobody up who has more.
-        let patient = H::client(&with(options, "timeout_ms", "30000")).unwrap();
+        let patient = H::client(&with(options, "timeout_ms", PATIENT)).unwrap();
         if !case.waits {
             patient.clear();
         }

@@ -16,7 +16,7 @@ use ureq::config::RedirectAuthHeaders;
 use ureq::http::{Request, Response};
 use ureq::middleware::MiddlewareNext;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Body, SendBody};
+use ureq::{Agent, Body, SendBody, Timeout};
 
 /// A request as an API got it.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +46,8 @@ struct Api {
 }
 
 impl Api {
-    /// `answer` gives the status and further headers; no status: no answer while the client waits, for a minute at most.
+    /// `answer` gives the status and further headers; no status: 200, whose body does not come while the client waits,
+    /// for a minute at most.
     fn start(answer: impl Fn(&Seen) -> (Option<u16>, String) + Send + 'static) -> Api {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/api", listener.local_addr().unwrap());
@@ -60,6 +61,7 @@ impl Api {
                 kept.lock().unwrap().push(request);
                 match status {
                     None => {
+                        stream.get_mut().write_all(b"HTTP/1.1 200 \r\nContent-Length: 1\r\n\r\n").unwrap();
                         stream.get_ref().set_read_timeout(Some(Duration::from_secs(60))).unwrap();
                         let _ = stream.read(&mut [0]);
                     }
@@ -318,8 +320,10 @@ fn a_request_s_own_settings_hold_for_the_second_too() {
         (if first { Some(401) } else { None }, String::new())
     });
     let agent = agent(Middleware::new(client(&standin.options("oauth2"))));
-    let request = agent.get(&api.url).config().user_agent("mine").timeout_recv_response(Some(Duration::from_secs(1)));
-    assert!(matches!(request.build().call(), Err(ureq::Error::Timeout(_))));
+    // For a body, which the first answer has not: the second comes however long it takes.
+    let request = agent.get(&api.url).config().user_agent("mine").timeout_recv_body(Some(Duration::from_millis(50)));
+    let body = request.build().call().unwrap().body_mut().read_to_string();
+    assert!(matches!(body, Err(ureq::Error::Timeout(Timeout::RecvBody))), "{body:?}");
     let seen = api.seen();
     assert_eq!(seen.iter().map(|seen| seen.header("user-agent")).collect::<Vec<_>>(), [Some("mine"); 2]);
 }

@@ -258,23 +258,24 @@ mod tests {
     /// C-01.
     #[test]
     fn the_wait_for_a_place_and_the_lookup_share_one_deadline() {
-        const TIME: Duration = Duration::from_secs(1);
-        let share = || {
+        let share = |seconds| {
+            let time = Duration::from_secs(seconds);
             let (hanging, resolver) = Hanging::new();
             let mut taken: Vec<_> = (0..RUNNING_MAX).map(|_| resolver.places.take(LONG).unwrap()).collect();
             let began = Instant::now();
             thread::scope(|scope| {
-                let fifth = scope.spawn(|| resolve(&resolver, "https://a.example/", TIME));
-                thread::sleep(TIME / 2);
+                let fifth = scope.spawn(|| resolve(&resolver, "https://a.example/", time));
+                thread::sleep(time / 2);
                 taken.pop();
                 let failed = fifth.join().unwrap().unwrap_err();
                 assert!(matches!((failed.leg, failed.error), (Leg::Name, ureq::Error::Timeout(_))));
             });
             let took = began.elapsed();
             hanging.let_go();
-            hanging.begun.load(Ordering::SeqCst) == 1 && took < TIME + TIME / 2
+            hanging.begun.load(Ordering::SeqCst) == 1 && took < time + time / 2
         };
-        assert!((0..10).any(|_| share()), "a busy machine may take longer, but not each time");
+        // A second is enough unless the machine is busy; a deadline of its own is too long in any case.
+        assert!([1, 4, 16, 64].into_iter().any(share), "each had its own");
     }
 
     /// C-01.

@@ -9,7 +9,7 @@ import { createLocalJWKSet, exportJWK, generateKeyPair, jwtVerify } from 'jose';
 import Provider, { errors } from 'oidc-provider';
 
 const life = 600;
-const shortLife = 8; // less than the 10 s that a client keeps in hand by default
+const shortLife = 200; // less than what the clients of the test want
 const scope = 'api:read api:write';
 const resources = {
   'https://api.example/opaque': { scope, accessTokenFormat: 'opaque' },
