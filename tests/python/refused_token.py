@@ -13,6 +13,7 @@ import requests
 import tokauth
 
 CA_FILE = os.environ.get("TOKAUTH_CA_FILE")
+LIMIT_S = 60  # httpx has one of 5 s else
 
 
 def with_requests(client: tokauth.Client, url: str) -> requests.Response:
@@ -20,14 +21,15 @@ def with_requests(client: tokauth.Client, url: str) -> requests.Response:
 
 
 def with_httpx(client: tokauth.Client, url: str) -> httpx.Response:
-    with httpx.Client(auth=tokauth.HttpxAuth(client), verify=ssl.create_default_context(cafile=CA_FILE)) as session:
+    context = ssl.create_default_context(cafile=CA_FILE)
+    with httpx.Client(auth=tokauth.HttpxAuth(client), verify=context, timeout=LIMIT_S) as session:
         return session.get(url)
 
 
 def with_asyncio(client: tokauth.Client, url: str) -> httpx.Response:
     async def get() -> httpx.Response:
         context = ssl.create_default_context(cafile=CA_FILE)
-        async with httpx.AsyncClient(auth=tokauth.HttpxAuth(client), verify=context) as session:
+        async with httpx.AsyncClient(auth=tokauth.HttpxAuth(client), verify=context, timeout=LIMIT_S) as session:
             return await session.get(url)
 
     return asyncio.run(get())

@@ -22,6 +22,8 @@ import httpx
 import requests
 import tokauth
 
+LIMIT_S = 60  # httpx has one of 5 s else
+
 
 class Seen(NamedTuple):
     path: str
@@ -270,7 +272,7 @@ class Requests(Adapter, unittest.TestCase):
 
     def send(self, client: tokauth.Client, url: str, **content: Any) -> requests.Response:
         method = "POST" if content else "GET"
-        return self.session.request(method, url, auth=tokauth.RequestsAuth(client), timeout=10, **content)
+        return self.session.request(method, url, auth=tokauth.RequestsAuth(client), timeout=LIMIT_S, **content)
 
     def test_another_host_gets_no_header(self) -> None:
         answer, other = self.redirect_with_an_access_key()
@@ -324,7 +326,7 @@ class Httpx(Adapter, unittest.TestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.httpx = httpx.Client(trust_env=False, follow_redirects=True)
+        self.httpx = httpx.Client(trust_env=False, follow_redirects=True, timeout=LIMIT_S)
         self.addCleanup(self.httpx.close)
 
     def streamed(self) -> dict[str, dict[str, Any]]:
@@ -361,7 +363,7 @@ class AsyncHttpx(Adapter, unittest.TestCase):
 
     def send(self, client: tokauth.Client, url: str, **content: Any) -> httpx.Response:
         async def ask() -> httpx.Response:
-            async with httpx.AsyncClient(trust_env=False, follow_redirects=True) as session:
+            async with httpx.AsyncClient(trust_env=False, follow_redirects=True, timeout=LIMIT_S) as session:
                 method = "POST" if content else "GET"
                 return await session.request(method, url, auth=tokauth.HttpxAuth(client), **content)
 
@@ -388,7 +390,7 @@ class AsyncHttpx(Adapter, unittest.TestCase):
             ]
             urls = [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/" for server in servers]
             auth = tokauth.HttpxAuth(self.new_client(token_url=urls[0]))
-            async with httpx.AsyncClient(trust_env=False, auth=auth) as session:
+            async with httpx.AsyncClient(trust_env=False, auth=auth, timeout=LIMIT_S) as session:
                 answer = await session.get(urls[1])
             for server in servers:
                 server.close()
@@ -418,7 +420,7 @@ class AsyncHttpx(Adapter, unittest.TestCase):
 
             server = await asyncio.start_server(provide, "127.0.0.1", 0)
             client = self.new_client(token_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
-            async with httpx.AsyncClient(trust_env=False, auth=tokauth.HttpxAuth(client)) as session:
+            async with httpx.AsyncClient(trust_env=False, auth=tokauth.HttpxAuth(client), timeout=LIMIT_S) as session:
                 call = asyncio.ensure_future(session.get(self.api.url()))
                 await asked.wait()
                 call.cancel()
