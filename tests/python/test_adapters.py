@@ -22,7 +22,8 @@ import httpx
 import requests
 import tokauth
 
-LIMIT_S = 60  # httpx has one of 5 s else
+LIMIT_S = 60  # httpx has one of 5 s else, and keeps a connection no longer
+LIMITS = httpx.Limits(keepalive_expiry=LIMIT_S)
 
 
 class Seen(NamedTuple):
@@ -326,7 +327,7 @@ class Httpx(Adapter, unittest.TestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.httpx = httpx.Client(trust_env=False, follow_redirects=True, timeout=LIMIT_S)
+        self.httpx = httpx.Client(trust_env=False, follow_redirects=True, timeout=LIMIT_S, limits=LIMITS)
         self.addCleanup(self.httpx.close)
 
     def streamed(self) -> dict[str, dict[str, Any]]:
@@ -363,7 +364,9 @@ class AsyncHttpx(Adapter, unittest.TestCase):
 
     def send(self, client: tokauth.Client, url: str, **content: Any) -> httpx.Response:
         async def ask() -> httpx.Response:
-            async with httpx.AsyncClient(trust_env=False, follow_redirects=True, timeout=LIMIT_S) as session:
+            async with httpx.AsyncClient(
+                trust_env=False, follow_redirects=True, timeout=LIMIT_S, limits=LIMITS
+            ) as session:
                 method = "POST" if content else "GET"
                 return await session.request(method, url, auth=tokauth.HttpxAuth(client), **content)
 
