@@ -100,7 +100,9 @@ fn all_that_an_install_needs_is_in_the_package_and_named_in_the_manifest() {
         assert!(packaged.contains(file), "{file} is not packaged");
     }
 
-    let metadata = called(env!("CARGO"), &["metadata", "--no-deps", "--format-version", "1", "--offline"], "");
+    // Quiet, for it would tell of other work on this machine that it waits for.
+    let metadata =
+        called(env!("CARGO"), &["metadata", "--quiet", "--no-deps", "--format-version", "1", "--offline"], "");
     let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
     let capi = &metadata["packages"][0]["metadata"]["capi"];
     let expected = serde_json::json!({
