@@ -19,15 +19,15 @@ type Buffer = [u8; 8192];
 /// A call, as often as is asked for, by the thread of this number.
 pub struct Row<'a> {
     pub name: &'static str,
-    /// The row to compare with, and how many times that it may cost.
-    pub floor: Option<(&'static str, f64)>,
+    /// The row to compare with.
+    pub floor: Option<&'static str>,
     calls: Box<dyn Fn(usize, u64) + Sync + 'a>,
 }
 
 /// `calls` makes of a thread's number the call that this thread repeats.
 fn row<'a, C: FnMut(&mut Buffer)>(
     name: &'static str,
-    floor: Option<(&'static str, f64)>,
+    floor: Option<&'static str>,
     calls: impl Fn(usize) -> C + Sync + 'a,
 ) -> Row<'a> {
     let calls = move |thread, times| {
@@ -102,19 +102,19 @@ impl Clients {
                 let floor = floor(thread);
                 move |buffer| assert!(floor.copy_valid(buffer))
             }),
-            row("Rust token(), drop", Some((COUNT, 1.5)), move |thread| {
+            row("Rust token(), drop", Some(COUNT), move |thread| {
                 let client = rust(thread);
                 move |_| drop(black_box(client.token()))
             }),
-            row("C token, free", Some((COUNT, 1.5)), move |thread| {
+            row("C token, free", Some(COUNT), move |thread| {
                 let client = c(thread);
                 move |_| client.token_and_free()
             }),
-            row("C copy_authorization", Some((COPY, 1.3)), move |thread| {
+            row("C copy_authorization", Some(COPY), move |thread| {
                 let client = c(thread);
                 move |buffer| assert_eq!(client.copy_authorization(buffer), 0)
             }),
-            row("C generation", Some((CLOCKS, 1.5)), move |thread| {
+            row("C generation", Some(CLOCKS), move |thread| {
                 let client = c(thread);
                 move |_| assert_ne!(client.generation(), 0)
             }),

@@ -91,13 +91,17 @@ fn hot(library: &Path) {
         let [one, two, four, eight, own @ ..] = times;
         print!("{:27}{one:7.1}{two:7.1}{four:7.1}{eight:7.1} |", row.name);
         own.iter().for_each(|time| print!("{time:7.1}"));
-        if let Some((floor, _)) = row.floor {
+        if let Some(floor) = row.floor {
             let floor = figures[shared.iter().position(|row| row.name == floor).unwrap()][0];
             print!(" | {:.2}; {:.2}", one / floor, two.max(*four).max(*eight) / one);
         }
         println!();
     }
 }
+
+/// So many instructions may a call take beyond its floor. No ratio: most of a floor is the kernel's code for the clocks,
+/// which is shorter in one kernel than in another.
+const MORE: f64 = 60.0;
 
 /// What does not depend on the machine's load, and what of it is more than it may be.
 fn count(library: &Path) -> Result<Vec<String>, String> {
@@ -110,12 +114,12 @@ fn count(library: &Path) -> Result<Vec<String>, String> {
         let instructions = instructions(library, &server.url, index)?;
         counted.push((row.name, instructions));
         print!("{:27}{instructions:10.1} instructions", row.name);
-        if let Some((floor, limit)) = row.floor {
-            let times = instructions / counted.iter().find(|(name, _)| *name == floor).unwrap().1;
+        if let Some(floor) = row.floor {
+            let more = instructions - counted.iter().find(|(name, _)| *name == floor).unwrap().1;
             let system_calls = system_calls(library, &server.url, index, 1_000_000)?;
-            print!(" = {times:.2} x {floor}; {system_calls} system calls in a million");
-            if times > limit || system_calls > 0 {
-                faults.push(format!("{}: at most {limit} x {floor} and no system call are allowed", row.name));
+            print!(" = {floor} {more:+.1}; {system_calls} system calls in a million");
+            if more > MORE || system_calls > 0 {
+                faults.push(format!("{}: at most {MORE} more than {floor} and no system call are allowed", row.name));
             }
         }
         println!();
