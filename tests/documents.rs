@@ -121,7 +121,7 @@ fn every_command_is_run_by_ci_or_said_to_be_left_to_people() {
     let ci: String =
         read(".ci/run").lines().filter(|line| !line.starts_with('#')).map(|line| line.to_owned() + "\n").collect();
     let ci = ci.replace("--locked ", "").replace("step ", "").replace("\"$target/model\"", "target/model");
-    let ci = ci.replace("\ngate ", "\n.ci/gates/");
+    let ci = ci.replace("\ngate ", "\n.ci/gates/").replace("tests --", "cargo test --");
     for (page, begin, _) in BLOCKS.iter().filter(|(_, _, tried)| matches!(tried, Commands)) {
         let block = blocks(Path::new(page)).into_iter().find(|block| block.starts_with(begin)).unwrap();
         for line in block.lines() {
