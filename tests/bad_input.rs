@@ -4,11 +4,11 @@
 
 mod canary;
 mod hosts;
+mod port;
 mod standin;
 mod temp;
 
 use std::fs::{self, Permissions};
-use std::net::SocketAddrV4;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,6 @@ use hosts::{
     BAD_RESPONSE, CONFIG, DENIED, Host, NETWORK, RATE_LIMITED, SERVER, STORE, TIMEOUT, TLS, UNSUPPORTED,
     through_both_apis,
 };
-use rustix::net::{AddressFamily, SocketType};
 use standin::{Fault, Flaw, Manner, Peer, Standin};
 use temp::TempDir;
 use tokauth::seams::RetryClass;
@@ -118,13 +117,9 @@ const TOKEN: &str = "{\"access_token\":\"canary-token\",\"expires_in\":60}";
 /// What the system's buffers may take of a flood before the stand-in knows that nobody reads on.
 const FLOOD_MAX: u64 = 64 * 1024 * 1024;
 
-/// An address where nothing listens: it is taken to the end of this process.
+/// An address where nothing listens.
 fn nobody() -> String {
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    rustix::net::bind(&socket, &SocketAddrV4::new([127, 0, 0, 2].into(), 0)).unwrap();
-    let address: SocketAddrV4 = rustix::net::getsockname(&socket).unwrap().try_into().unwrap();
-    std::mem::forget(socket);
-    address.to_string()
+    format!("127.0.0.1:{}", port::reserve())
 }
 
 /// A TLS record that ends the handshake: fatal, and why (RFC 8446 section 6).
@@ -160,7 +155,7 @@ fn cases() -> Vec<Case> {
             "C-03 nobody listens",
             |s| with(plain(s), "token_url", &format!("http://{}/", nobody())),
             NETWORK,
-            "connect: cannot reach 127.0.0.2:",
+            "connect: cannot reach 127.0.0.1:",
         ),
         unsent(
             "C-03 a reset in the handshake",
@@ -1033,7 +1028,7 @@ fn what_goes_to_this_machine_in_clear_goes_past_the_proxy() {
     // And what is told of it does not speak of the proxy.
     let nobody = with(plain(&standin), "token_url", &format!("http://{}/", nobody()));
     let error = client(&with(nobody, "proxy", &proxy.as_proxy())).token().unwrap_err();
-    assert!(error.to_string().starts_with("connect: cannot reach 127.0.0.2:"), "{error}");
+    assert!(error.to_string().starts_with("connect: cannot reach 127.0.0.1:"), "{error}");
 }
 
 fn contains_canary(bytes: &[u8]) -> bool {

@@ -2,7 +2,6 @@
 //! own, and with a clock that tests set.
 #![allow(dead_code, unreachable_pub)] // each test file uses a part
 
-#[allow(clippy::duplicate_mod)] // the stand-in has it too
 #[path = "../port/mod.rs"]
 pub mod port;
 

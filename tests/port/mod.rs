@@ -1,15 +1,13 @@
 //! Ports that are this process's until it ends.
-#![allow(dead_code, unreachable_pub)] // a part of several test programs
-#![allow(clippy::unwrap_used)] // for the quickstart; tests say so themselves
+#![allow(unreachable_pub)] // a part of several test programs
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 
 use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SocketType};
 
-/// One of 127.0.0.1 that nobody is given by chance, whether somebody listens on it or not: what a client remembers of a
-/// server that is gone is no other server's. Whoever sets SO_REUSEADDR may listen on it, as this library's tests and
-/// Redis do.
+/// One of 127.0.0.1 that nobody is given by chance, whether somebody listens on it or not: whoever sets SO_REUSEADDR may,
+/// as Redis does.
 pub fn reserve() -> u16 {
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     rustix::io::fcntl_setfd(&socket, FdFlags::CLOEXEC).unwrap();
@@ -19,9 +17,4 @@ pub fn reserve() -> u16 {
     let port = socket.local_addr().unwrap().port();
     std::mem::forget(socket);
     port
-}
-
-/// A server on one.
-pub fn listen() -> TcpListener {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, reserve())).unwrap()
 }

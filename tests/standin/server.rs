@@ -1,13 +1,11 @@
 //! HTTP/1.1 over any stream, one thread per connection: small, so that faults are exact on the wire and a held request
 //! holds no other. Heads are read by httparse.
 
-#[path = "../port/mod.rs"]
-mod port;
-
 use super::{Fault, PROVIDERS, Recorded, Shared, State, checks, clients, providers};
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -18,8 +16,7 @@ pub(super) struct Listener {
 
 impl Listener {
     pub(super) fn start(shared: &Arc<Shared>, serve: impl Fn(&Shared, TcpStream) + Send + Sync + 'static) -> Listener {
-        let listener = port::listen();
-        let port = listener.local_addr().unwrap().port();
+        let (listener, port) = on_a_new_port();
         let shared = shared.clone();
         let thread = std::thread::spawn(move || accept(&shared, &listener, &serve));
         Listener { port, thread }
@@ -33,6 +30,18 @@ impl Listener {
     pub(super) fn join(self) {
         let _ = TcpStream::connect(("127.0.0.1", self.port)); // ends the wait in accept
         let _ = self.thread.join(); // a panic in there has been printed
+    }
+}
+
+/// A port that no stand-in of this process has had: a client of that one would find its tokens in the cache.
+fn on_a_new_port() -> (TcpListener, u16) {
+    static HAD: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        if HAD.lock().unwrap().insert(port) {
+            return (listener, port);
+        }
     }
 }
 
