@@ -19,7 +19,7 @@ class LibraryHook(BuildHookInterface[Any]):
         library = Path(os.environ.get("LIBTOKAUTH_PATH") or build(Path(self.root).parents[1]))
         name = {"win32": "tokauth.dll", "darwin": "libtokauth.dylib"}.get(sys.platform, "libtokauth.so")
         build_data["force_include"][str(library)] = f"tokauth/{name}"
-        licenses = library.parents[1] / "licenses"
+        licenses = library.parent.parent / "licenses"
         if licenses.is_dir():  # an unpacked release has those of the crates in it
             build_data["force_include"][str(licenses)] = "tokauth/licenses"
         build_data["pure_python"] = False
