@@ -7,7 +7,7 @@ use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SocketType};
 
 /// One of 127.0.0.1 that nobody is given by chance, whether somebody listens on it or not: whoever sets SO_REUSEADDR may,
-/// as Redis does.
+/// as Redis does on Linux.
 pub fn reserve() -> u16 {
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     rustix::io::fcntl_setfd(&socket, FdFlags::CLOEXEC).unwrap();
