@@ -392,8 +392,8 @@ fn optional_text<'a>(fields: &'a Fields, name: &str) -> Result<Option<&'a str>, 
 
 fn fresh_timestamp(state: &State, fields: &Fields) -> Result<i64, String> {
     let timestamp = fields.get("timestamp").and_then(Value::as_i64).ok_or("timestamp must be a number of seconds")?;
-    if (timestamp - state.now()).abs() > 30 {
-        return Err("timestamp is more than 30 seconds off".into());
+    if (timestamp - state.now()).abs() > 5 {
+        return Err("timestamp is more than 5 seconds off".into());
     }
     Ok(timestamp)
 }
